@@ -1,0 +1,247 @@
+"""The run folder: stages that leave a record, are skipped when nothing changed, and write whole files or none."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+from safetensors.torch import load, save
+
+from medtea.core.errors import RecordError
+from medtea.core.names import Artefact
+from medtea.core.tracking import Tracker
+
+VERSION = importlib.metadata.version("medtea")
+RECORD = "record.json"
+STARTED = "started.json"
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write through a temporary file, flush to disk, then rename: a reader finds the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON atomically; NaN is refused, since "no answer" is null."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """Write rows as CSV atomically, with the columns in the order given."""
+
+    def write(file: IO[bytes]) -> None:
+        lines = [list(columns)] + [[row.get(column, "") for column in columns] for row in rows]
+        with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as text:
+            csv.writer(text).writerows(lines)
+            text.seek(0)
+            file.write(text.read().encode())
+
+    write_atomically(path, write)
+
+
+def write_array(path: Path, array: np.ndarray[Any, Any]) -> None:
+    """Write a NumPy array atomically as .npy (no pickled objects)."""
+    write_atomically(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def write_weights(path: Path, network: torch.nn.Module) -> None:
+    """Write a network's state as safetensors, atomically."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    write_atomically(path, lambda file: file.write(save(state)))
+
+
+def read_weights(path: Path, network: torch.nn.Module) -> None:
+    """Load a safetensors file into `network`.
+
+    Raises:
+        RecordError: the file is missing, damaged, or holds another network's weights.
+    """
+    try:
+        network.load_state_dict(load(path.read_bytes()))
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise RecordError(
+            f"'{path.name}' does not hold the weights of this network ({type(error).__name__}); "
+            "remove its stage's folder and run again."
+        ) from error
+    except Exception as error:  # safetensors raises its own kind, which it does not export as a stable name
+        raise RecordError(f"'{path.name}' is no readable safetensors file; remove its stage's folder.") from error
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of the run folder holds.
+
+    Raises:
+        RecordError: missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(
+            f"'{path.parent.name}/{path.name}' is missing or damaged; remove that stage's folder and run again."
+        ) from error
+
+
+def digest_of(content: object) -> str:
+    """SHA-256 of a JSON-able value, independent of key order."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def code_commit() -> str:
+    """The git commit of the code, with '+' when files differ from it; 'unknown' outside a checkout."""
+    folder = Path(__file__).resolve().parents[2]
+    git = ["git", "-C", str(folder)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", "medtea", "pipelines", "configs"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def provenance() -> dict[str, Any]:
+    """Date, machine, versions and commit: what every record and result carries. No host or user name."""
+    packages = ("torch", "monai", "numpy", "pydicom", "mlflow", "scikit-learn")
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "machine": {
+            "processor": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+        "versions": {
+            "medtea": VERSION,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
+        "commit": code_commit(),
+    }
+
+
+@dataclass
+class Stage:
+    """One stage's folder while it is at work. `is_finished` says that its record matches and nothing is to be done."""
+
+    folder: Path
+    identity: dict[str, Any]
+    is_finished: bool
+    say: Callable[[str], None]
+    begun: float = field(default_factory=time.perf_counter)
+
+    @property
+    def digest(self) -> str:
+        """Digest of stage name, settings, inputs, seed and code version: the same means the same result."""
+        return digest_of(self.identity)
+
+    def finish(self, **facts: object) -> None:
+        """Write the record, last of all: from now on the stage is skipped."""
+        seconds = time.perf_counter() - self.begun
+        outputs = {
+            str(path.relative_to(self.folder)): path.stat().st_size
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and path.name not in (RECORD, STARTED) and not path.name.startswith(".")
+        }
+        record = {
+            "digest": self.digest,
+            **self.identity,
+            "outputs_bytes": outputs,
+            "seconds": round(seconds, 2),
+            "facts": facts,
+            "made_with": provenance(),
+        }
+        write_json(self.folder / RECORD, record)
+        self.say(f"{self.identity['stage']}: done in {seconds:.0f} s")
+
+
+@dataclass
+class Work:
+    """One run: its folder, its seed, where it is tracked, and how it speaks to the person waiting."""
+
+    folder: Path
+    seed: int
+    tracker: Tracker
+    say: Callable[[str], None] = print
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    ran: list[str] = field(default_factory=list)
+
+    def stage(self, name: str, settings: BaseModel, inputs: Iterable[Artefact] = (), source: str = "") -> Stage:
+        """Open the stage `name` ("segment", "distil/tea"): finished already, to be continued, or begun afresh.
+
+        A folder that was started with other settings, inputs, seed or version is emptied first; one that was
+        started with the same ones is left as it stands, so that training goes on from its checkpoint.
+
+        Args:
+            name: Folder below the run folder.
+            settings: The stage's filled-in settings.
+            inputs: The artefacts that it reads.
+            source: Digest of what lies outside the run folder (the listing of the data).
+
+        Raises:
+            RecordError: the run folder has a folder of that name that medtea did not write.
+        """
+        folder = self.folder / name
+        identity = {
+            "stage": name,
+            "settings": settings.model_dump(mode="json"),
+            "inputs": {artefact.folder.name: artefact.digest for artefact in inputs},
+            "source": source,
+            "seed": self.seed,
+            "version": VERSION,
+        }
+        digest = digest_of(identity)
+        if _digest_in(folder / RECORD) == digest:
+            self.say(f"{name}: nothing to do, its record matches")
+            return Stage(folder, identity, is_finished=True, say=self.say)
+        if _digest_in(folder / STARTED) != digest and folder.exists():
+            if not (folder / STARTED).exists() and not (folder / RECORD).exists():
+                raise RecordError(
+                    f"The run folder already has a '{name}' that medtea did not write. Give another folder with --to."
+                )
+            shutil.rmtree(folder)
+        (folder / RECORD).unlink(missing_ok=True)
+        write_json(folder / STARTED, {"digest": digest})
+        self.ran.append(name)
+        return Stage(folder, identity, is_finished=False, say=self.say)
+
+
+def _digest_in(path: Path) -> str | None:
+    """The digest a record names; None when there is no readable one, which is as good as not started."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,73 @@
+"""Augmentation of radiograph and lung mask together, by MONAI transforms; no flip, since left is not right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandGaussianNoised, RandGaussianSmoothd
+
+from medtea.core.settings import StrictSettings
+
+
+class AugmentSettings(StrictSettings):
+    """How far a copy may differ from its radiograph.
+
+    Attributes:
+        rotation_degrees: Largest turn to either side.
+        shift: Largest shift, as a share of the side.
+        zoom: Largest relative change of size.
+        gamma: Range of the exponent of the grey values.
+        noise: Standard deviation of added Gaussian noise (grey values are in [0, 1]).
+        blur_pixels: Largest standard deviation of Gaussian smoothing.
+    """
+
+    rotation_degrees: float = 7.0
+    shift: float = 0.04
+    zoom: float = 0.08
+    gamma: tuple[float, float] = (0.7, 1.4)
+    noise: float = 0.02
+    blur_pixels: float = 0.7
+
+
+def augmentation(settings: AugmentSettings, size: int, seed: int) -> Compose:
+    """The transforms, in one list, on dictionaries with "radiograph" and "lung_mask", each (1, size, size)."""
+    angle = np.deg2rad(settings.rotation_degrees)
+    transforms = Compose(
+        [
+            RandAffined(
+                keys=("radiograph", "lung_mask"),
+                prob=1.0,
+                rotate_range=angle,
+                translate_range=settings.shift * size,
+                scale_range=settings.zoom,
+                mode=("bilinear", "nearest"),
+                padding_mode=("border", "zeros"),
+            ),
+            RandAdjustContrastd(keys="radiograph", prob=0.7, gamma=settings.gamma),
+            RandGaussianSmoothd(
+                keys="radiograph",
+                prob=0.3,
+                sigma_x=(0.1, max(settings.blur_pixels, 0.1)),
+                sigma_y=(0.1, max(settings.blur_pixels, 0.1)),
+            ),
+            RandGaussianNoised(keys="radiograph", prob=0.3, std=settings.noise),
+        ]
+    )
+    transforms.set_random_state(seed)
+    return transforms
+
+
+def augmented_copy(
+    transforms: Compose, radiograph: np.ndarray[Any, Any], lung_mask: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """One changed copy of a radiograph (size, size) in [0, 1] and its mask (0 or 1), moved together."""
+    changed = transforms(
+        {
+            "radiograph": torch.from_numpy(radiograph.astype(np.float32))[None],
+            "lung_mask": torch.from_numpy(lung_mask.astype(np.float32))[None],
+        }
+    )
+    image = np.asarray(changed["radiograph"][0]).clip(0, 1)
+    return image.astype(radiograph.dtype), np.asarray(changed["lung_mask"][0]).astype(lung_mask.dtype)
