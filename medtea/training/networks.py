@@ -1,0 +1,136 @@
+"""Backbones by name: one-channel radiograph to one logit, and the segmenter. MONAI's where MONAI has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from monai.networks.nets import DenseNet121, UNet, resnet18
+from torch import Tensor, nn
+
+from medtea.core.errors import ConfigError, nearest
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm and a shortcut (He et al. 2016); the resolution stays."""
+
+    def __init__(self, before: int, after: int) -> None:
+        """From `before` to `after` channels."""
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(after)
+        self.relu1 = nn.ReLU()
+        self.relu2 = nn.ReLU()
+        self.shortcut: nn.Module = nn.Identity()
+        if before != after:
+            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, before, h, w) to (batch, after, h, w)."""
+        inner = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+        return self.relu2(inner + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+class SmallResNet(nn.Module):
+    """A residual network of four stages for radiographs of 64 to 160 pixels.
+
+    Resolution is halved by average pooling, never by a stride: a strided convolution sees some pixels more often
+    than others, and its heatmaps show a chequerboard.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
+        """Channels of the four stages; the stem has those of the first."""
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        before = (widths[0], *widths[:-1])
+        self.stage1, self.stage2, self.stage3, self.stage4 = (
+            nn.Sequential(nn.AvgPool2d(2), ResidualBlock(b, a)) for b, a in zip(before, widths, strict=True)
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(widths[-1], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, 1, height, width) to (batch, 1) logits."""
+        x = self.stage4(self.stage3(self.stage2(self.stage1(self.stem(x)))))
+        return self.head(self.pool(x).flatten(1))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """How to build a classifier, which hidden layers TEA matches, and where its last linear layer is."""
+
+    build: Callable[[], nn.Module]
+    layers: tuple[str, ...]
+    head: str
+    about: str
+
+
+BACKBONES: dict[str, Backbone] = {
+    "small_resnet": Backbone(
+        SmallResNet,
+        ("stem", "stage1", "stage2", "stage3", "stage4"),
+        "head",
+        "residual, 16-32-64-128 channels, average pooling: 64 to 160 pixels, CPU",
+    ),
+    "resnet18": Backbone(
+        lambda: resnet18(spatial_dims=2, n_input_channels=1, num_classes=1, conv1_t_stride=2),
+        ("act", "layer1", "layer2", "layer3", "layer4"),
+        "fc",
+        "MONAI ResNet-18 with the usual stem of stride 2: 224 pixels, GPU",
+    ),
+    "densenet121": Backbone(
+        lambda: DenseNet121(spatial_dims=2, in_channels=1, out_channels=1),
+        (
+            "features.relu0",
+            "features.denseblock1",
+            "features.denseblock2",
+            "features.denseblock3",
+            "features.denseblock4",
+        ),
+        "class_layers.out",
+        "MONAI DenseNet-121: 224 pixels, GPU",
+    ),
+}
+
+
+def backbone(name: str) -> Backbone:
+    """The backbone of that name.
+
+    Raises:
+        ConfigError: no such backbone; names the nearest.
+    """
+    if name not in BACKBONES:
+        raise ConfigError(f"network: '{name}' is not known. {nearest(name, BACKBONES)}")
+    return BACKBONES[name]
+
+
+def build_classifier(name: str, seed: int) -> nn.Module:
+    """A freshly initialised classifier; the same seed gives the same weights, and the global generator is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return backbone(name).build()
+
+
+def build_segmenter(channels: tuple[int, ...], seed: int) -> nn.Module:
+    """MONAI's residual U-Net (Kerfoot et al. 2018) from one channel to one lung logit per pixel."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNet(
+            spatial_dims=2,
+            in_channels=1,
+            out_channels=1,
+            channels=channels,
+            strides=(2,) * (len(channels) - 1),
+            num_res_units=2,
+        )
+
+
+def head_of(network: nn.Module, name: str) -> nn.Linear:
+    """The last linear layer of the backbone called `name`."""
+    head = network.get_submodule(backbone(name).head)
+    if not isinstance(head, nn.Linear):
+        raise ConfigError(f"network: the head of '{name}' is a {type(head).__name__}, TEA needs a linear layer.")
+    return head
