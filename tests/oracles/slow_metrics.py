@@ -1,0 +1,70 @@
+"""Plain slow twins of medtea.metrics: loops, one pair and one draw at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def auroc_by_pairs(labels, scores):
+    """Count every pair of a positive and a negative; a tie is half a point."""
+    points, pairs = 0.0, 0
+    for label, score in zip(labels, scores, strict=True):
+        for other_label, other in zip(labels, scores, strict=True):
+            if label == 1 and other_label == 0:
+                pairs += 1
+                points += 1.0 if score > other else 0.5 if score == other else 0.0
+    return points / pairs if pairs else math.nan
+
+
+def average_precision_by_thresholds(labels, scores):
+    """Walk down the distinct scores and add recall gained times precision."""
+    positives = sum(labels)
+    if positives in (0, len(labels)):
+        return math.nan
+    total, recall = 0.0, 0.0
+    for threshold in sorted(set(scores), reverse=True):
+        called = [label for label, score in zip(labels, scores, strict=True) if score >= threshold]
+        new = sum(called) / positives
+        total += (new - recall) * sum(called) / len(called)
+        recall = new
+    return total
+
+
+def rows_of_draw(patients, drawn):
+    """The rows of the drawn patients, as often as they were drawn."""
+    return [row for name in drawn for row, patient in enumerate(patients) if patient == name]
+
+
+def bootstrap_by_loops(patients, statistic_of_rows, replicates, generator):
+    """(low, high, replicates without an answer) of one group, drawing as bootstrap_by_patient draws."""
+    names = sorted(set(patients))
+    numbers = []
+    for _ in range(replicates):
+        drawn = [names[i] for i in generator.integers(0, len(names), len(names))]
+        numbers.append(statistic_of_rows(rows_of_draw(patients, drawn)))
+    answered = [number for number in numbers if not math.isnan(number)]
+    low, high = np.quantile(answered, [0.025, 0.975]) if 2 * len(answered) >= replicates else (math.nan, math.nan)
+    return low, high, replicates - len(answered)
+
+
+def surface_distance_by_pairs(predicted, given):
+    """Mean over both borders of the distance to the nearest pixel of the other border."""
+    borders = [_border(predicted), _border(given)]
+    if not all(borders):
+        return math.nan
+    distances = [
+        min(math.dist(pixel, other) for other in there) for here, there in (borders, borders[::-1]) for pixel in here
+    ]
+    return sum(distances) / len(distances)
+
+
+def _border(mask):
+    height, width = mask.shape
+    inside = {(y, x) for y in range(height) for x in range(width) if mask[y, x]}
+    return [
+        (y, x)
+        for y, x in sorted(inside)
+        if any(n not in inside for n in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)))
+    ]
