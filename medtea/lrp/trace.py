@@ -1,0 +1,243 @@
+"""A network as the list of operators it is made of, by torch.export (ATen operators, batch size left open).
+
+Parameters and buffers are looked up in the live network at every call: nothing is copied, gradients reach the
+network's own parameters, and optimiser steps or load_state_dict need no new trace. Python branches of the network are
+fixed as eval mode takes them; what depends on train mode (batch norm, dropout) asks its module at every call.
+"""
+
+from __future__ import annotations
+
+import operator as arithmetic
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim
+from torch.export.graph_signature import InputKind
+
+from medtea.core.errors import UsageError
+from medtea.lrp.rules import RULES, Dropout, Same, Step
+
+# Asked of a tensor's shape, not of its values: nothing flows back through these.
+SIZES = {"aten.sym_size.int", "aten.sym_numel.default"}
+CHECKS = {"aten._assert_tensor_metadata.default", "aten._assert_scalar.default", "aten._assert_async.msg"}
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Stands in an operator's arguments for a value computed earlier, or a parameter."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of the network.
+
+    `step` is its rule, None where the value does not depend on the radiograph. `inputs` are the values that get a G,
+    in the order of the rule's `adjoint` (None: a parameter or number). `finished` are values no later operator reads.
+    """
+
+    name: str
+    target: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+    paths: tuple[str, ...]
+    module: nn.Module
+    step: type[Step] | None
+    inputs: tuple[str | None, ...] = ()
+    finished: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The operators in order, the names of what goes in and out, and where the live tensors are."""
+
+    operators: tuple[Operator, ...]
+    radiograph: str
+    logits: str
+    classes: int
+    shape: tuple[int, ...]
+    tensors: dict[str, tuple[nn.Module, str]]
+    constants: dict[str, Any] = field(default_factory=dict)
+
+    def values(self) -> dict[str, Any]:
+        """The network's parameters and buffers as they are now, by their name in the trace."""
+        return {name: getattr(owner, leaf) for name, (owner, leaf) in self.tensors.items()} | self.constants
+
+    def layers(self) -> dict[str, str]:
+        """Module path -> name of the last value that module computed from the radiograph."""
+        return {path: op.name for op in self.operators if op.step is not None for path in op.paths if path}
+
+
+def trace(network: nn.Module, example: Tensor) -> Trace:
+    """The operators of `network` for radiographs shaped as `example`, whatever the batch size.
+
+    Raises:
+        UsageError: the network cannot be traced, has an operator without a rule, or does not return (batch, K) logits.
+    """
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        # Two radiographs: torch.export takes a batch of one for a constant.
+        batch = example.detach()[:1].expand(2, *example.shape[1:]).contiguous()
+        exported = torch.export.export(network, (batch,), dynamic_shapes=({0: Dim.DYNAMIC},), strict=False)
+    except Exception as error:  # torch.export has no common error class
+        reason = str(error).strip().partition("\n")[0]
+        raise UsageError(f"The network cannot be traced by torch.export, which says: {reason}") from error
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return _read(network, exported, tuple(example.shape[1:]))
+
+
+def _read(network: nn.Module, exported: torch.export.ExportedProgram, shape: tuple[int, ...]) -> Trace:
+    tensors: dict[str, tuple[nn.Module, str]] = {}
+    constants: dict[str, Any] = {}
+    radiograph = ""
+    for spec in exported.graph_signature.input_specs:
+        name = spec.arg.name
+        if spec.kind is InputKind.USER_INPUT:
+            radiograph = name
+            continue
+        found = _find(network, str(spec.target))
+        if found is None:
+            constants[name] = exported.constants[str(spec.target)]
+        else:
+            tensors[name] = found
+    reader = _Reader(network, radiograph)
+    for node in exported.graph.nodes:
+        if node.op == "call_function" and str(node.target) not in CHECKS:
+            reader.add(node)
+    outputs = exported.graph.output_node().args[0]
+    value = outputs[0].meta["val"] if isinstance(outputs, Sequence) and len(outputs) == 1 else None
+    if not isinstance(value, Tensor) or value.ndim != 2 or outputs[0].name not in reader.flowing:
+        raise UsageError("The network must return one tensor of logits, (batch, classes). Wrap it in one that does.")
+    logits = reader.current.get(outputs[0].name, outputs[0].name)
+    operators = _with_lifetimes(reader.operators, logits)
+    return Trace(operators, radiograph, logits, int(value.shape[1]), shape, tensors, constants)
+
+
+class _Reader:
+    """Turns graph nodes into operators; follows which values depend on the radiograph and which share memory."""
+
+    def __init__(self, network: nn.Module, radiograph: str) -> None:
+        self.modules = dict(network.named_modules(remove_duplicate=False))
+        self.operators: list[Operator] = []
+        self.flowing = {radiograph}
+        self.current: dict[str, str] = {}  # overwritten in place -> the value that replaced it
+        self.memory: dict[str, str] = {}  # a view -> the value whose memory it shows
+        self.stale: dict[str, str] = {}  # a view of overwritten memory -> the operator that overwrote it
+
+    def add(self, node: fx.Node) -> None:
+        arguments, named = self._refs(node.args), self._refs(node.kwargs)
+        paths = tuple(path for path in _paths(node) if path in self.modules)
+        where = f"module {paths[-1]!r}" if paths and paths[-1] else "the network itself"
+        for name in _names((arguments, list(named.values()))):
+            if name in self.stale:
+                raise UsageError(
+                    f"In {where}, {node.target} reads a view that {self.stale[name]} has overwritten in place. "
+                    "Write that operation out of place."
+                )
+        flows = any(name in self.flowing for name in _names((arguments, list(named.values()))))
+        step = self._rule(node, arguments, named, where) if flows and str(node.target) not in SIZES else None
+        inputs: tuple[str | None, ...] = ()
+        if step is not None:
+            self.flowing.add(node.name)
+            inputs = tuple(self._flat(arguments, step))
+            self._share(node, arguments, step)
+        module = self.modules[paths[-1] if paths else ""]
+        assert callable(node.target)
+        self.operators.append(Operator(node.name, node.target, arguments, named, paths, module, step, inputs))
+
+    def _rule(self, node: fx.Node, arguments: tuple[Any, ...], named: dict[str, Any], where: str) -> type[Step]:
+        target = str(node.target)
+        if target not in RULES:
+            known = ", ".join(sorted({name.split(".")[1].rstrip("_") for name in RULES}))
+            raise UsageError(
+                f"Operator {target!r} in {where} has no relevance rule. Rules exist for: {known}. "
+                "Replace the operator, or add a rule to medtea/lrp/rules.py."
+            )
+        step = RULES[target]
+        allowed = set(_names([a for i, a in enumerate(arguments) if i in step.reads]))
+        others = _names(([a for i, a in enumerate(arguments) if i not in step.reads], list(named.values())))
+        for name in others:
+            if name in self.flowing:
+                raise UsageError(
+                    f"Operator {target!r} in {where} multiplies, or is steered by, a second value that depends on the "
+                    "radiograph; relevance has a rule for one. Replace the operator."
+                )
+        if not allowed & self.flowing:
+            raise UsageError(f"Operator {target!r} in {where} takes the radiograph in a place without a rule.")
+        if target == "aten.pad.default" and len(arguments) > 2 and arguments[2] != "constant":
+            raise UsageError(f"Operator {target!r} in {where} pads by {arguments[2]!r}; a rule exists for 'constant'.")
+        return step
+
+    def _flat(self, arguments: tuple[Any, ...], step: type[Step]) -> Iterator[str | None]:
+        for position in step.reads:
+            argument = arguments[position]
+            for item in argument if isinstance(argument, list | tuple) else [argument]:
+                yield item.name if isinstance(item, Ref) and item.name in self.flowing else None
+
+    def _share(self, node: fx.Node, arguments: tuple[Any, ...], step: type[Step]) -> None:
+        schema = getattr(node.target, "_schema", None)
+        first = arguments[0]
+        if not isinstance(first, Ref) or schema is None:
+            return
+        root = self.memory.get(first.name, first.name)
+        if schema.is_mutable:
+            family = {root} | {name for name, r in self.memory.items() if r == root}
+            self.stale |= {name: str(node.target) for name in family - {first.name}}
+            self.current[first.name] = node.name
+        elif any(r.alias_info for r in schema.returns) or issubclass(step, Same | Dropout):
+            self.memory[node.name] = root
+
+    def _refs(self, argument: Any) -> Any:
+        if isinstance(argument, fx.Node):
+            name = argument.name
+            while name in self.current:
+                name = self.current[name]
+            return Ref(name)
+        if isinstance(argument, dict):
+            return {key: self._refs(value) for key, value in argument.items()}
+        if isinstance(argument, list | tuple):
+            return tuple(self._refs(item) for item in argument)
+        return argument
+
+
+def _names(argument: Any) -> Iterator[str]:
+    if isinstance(argument, Ref):
+        yield argument.name
+    elif isinstance(argument, list | tuple):
+        for item in argument:
+            yield from _names(item)
+
+
+def _paths(node: fx.Node) -> tuple[str, ...]:
+    """Paths of the modules the operator ran in, outermost first; a module's second call is marked "@1" by export."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return tuple(re.sub(r"@\d+", "", path) for path, _kind in stack.values())
+
+
+def _find(network: nn.Module, path: str) -> tuple[nn.Module, str] | None:
+    """The module that holds a tensor, and the tensor's name there."""
+    *way, leaf = path.split(".")
+    try:
+        owner = arithmetic.attrgetter(".".join(way))(network) if way else network
+    except AttributeError:
+        return None
+    return (owner, leaf) if hasattr(owner, leaf) else None
+
+
+def _with_lifetimes(operators: Sequence[Operator], logits: str) -> tuple[Operator, ...]:
+    """The operators, each told which values nobody reads after it, so that memory can be given back."""
+    read = {logits}
+    finished = []
+    for op in reversed(operators):
+        mine = {*_names((op.arguments, list(op.named.values()))), op.name}
+        finished.append(tuple(mine - read))
+        read |= mine
+    return tuple(replace(op, finished=names) for op, names in zip(operators, reversed(finished), strict=True))
