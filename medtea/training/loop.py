@@ -154,6 +154,13 @@ def is_selected(history: list[dict[str, float]], select: str) -> bool:
     return losses[-1] <= min(losses[:-1])
 
 
+def selection_rule(settings: LoopSettings) -> str:
+    """In words, which epoch's weights are kept and by what."""
+    if settings.select == "last":
+        return "last epoch"
+    return "epoch with the lowest own loss on validation radiographs of the training hospitals"
+
+
 @torch.no_grad()
 def mean_loss(task: Task, loader: Loader) -> float:
     """The task's loss over a loader in evaluation mode, weighted by batch size; NaN when there is no radiograph."""

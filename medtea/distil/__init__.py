@@ -1,0 +1,1 @@
+"""Wing: students. A student sees whole radiographs and needs no segmenter at inference."""

@@ -1,0 +1,70 @@
+"""Training with Explanations Alone (Bassi et al., arXiv 2407.09788): the student's heatmaps match the teacher's.
+
+There is no loss on the output and no label in the loss. Two things are ours, not the paper's: heatmaps at hidden
+layers are matched beside the one at the input, and the distance is the squared error over the batch's teacher energy
+(the paper: input only, multi-scale L1; both can be set). The deepest layer's map sums to the logit less the last
+bias, so matching it is close to an output loss; `layers: without_deepest` leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from medtea.core.names import INPUT, Field
+from medtea.core.settings import StrictSettings
+from medtea.data.loader import Batch
+from medtea.distil.methods.method import TeacherView, copy_head
+from medtea.lrp import HeatmapPass, heatmap_energy_distance, published_distance
+
+DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "energy": heatmap_energy_distance,
+    "published": published_distance,
+}
+
+
+class Settings(StrictSettings):
+    """Settings of TEA.
+
+    Attributes:
+        layers: "all": the input and every stored hidden layer. "without_deepest": all but the last of them.
+            "input": the input alone, as published.
+        distance: "energy": squared error over the batch's teacher energy. "published": the paper's.
+        exact: For ε > 0, let the gradient run through the masks a / (a + ε) as well.
+        copy_head: Give the student the teacher's last layer, frozen.
+    """
+
+    layers: Literal["all", "without_deepest", "input"] = "all"
+    distance: Literal["energy", "published"] = "energy"
+    exact: bool = True
+    copy_head: bool = True
+
+
+class Method:
+    """Sum over layers of the distance between the student's and the teacher's signed LRP heatmap."""
+
+    sees: ClassVar[frozenset[Field]] = frozenset({Field.RADIOGRAPH, Field.TEACHER_HEATMAP, Field.TEACHER_HEAD})
+
+    def __init__(self, network: nn.Module, head: nn.Linear, settings: Settings, teacher: TeacherView) -> None:
+        """Train `network`, whose last layer is `head`."""
+        if settings.copy_head:
+            copy_head(head, teacher)
+        hidden = [layer for layer in teacher.layers if layer != INPUT]
+        self._layers = {"all": hidden, "without_deepest": hidden[:-1], "input": []}[settings.layers]
+        self._distance = DISTANCES[settings.distance]
+        self._settings = settings
+        self._epsilon = teacher.epsilon
+        self._heatmaps: HeatmapPass | None = None
+        self.network = network
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean over the matched maps of their distance; teacher and student have the same ε and the same logit."""
+        radiograph, wanted = batch.radiograph, batch.teacher_heatmaps
+        if self._heatmaps is None:
+            self._heatmaps = HeatmapPass(self.network, radiograph, self._layers)
+        cotangent = torch.ones(len(batch), 1, device=radiograph.device)
+        found = self._heatmaps(radiograph, cotangent, epsilon=self._epsilon, exact=self._settings.exact).maps
+        return torch.stack([self._distance(found[layer], wanted[layer]) for layer in (INPUT, *self._layers)]).mean()

@@ -1,0 +1,143 @@
+"""AUROC and its companions per method and group, the gap from IID to OOD, and paired differences to ERM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medtea.core.names import Role, Split
+from medtea.core.seeds import numpy_generator
+from medtea.metrics.classification import prevalence, youden_threshold
+from medtea.metrics.intervals import (
+    Group,
+    accuracy_of,
+    auroc_of,
+    average_precision_of,
+    bootstrap_by_patient,
+    difference_between_groups,
+    paired_difference,
+    sensitivity_of,
+    specificity_of,
+)
+
+CONTROL = "erm"
+"""The method that others are compared with."""
+
+
+def compared(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows that count: a plausible lung mask, so that all methods are compared on the same radiographs."""
+    return scores[scores["plausible_mask"].astype(bool)]
+
+
+def role_of(part: pd.DataFrame) -> str:
+    """ "ood" for hospitals (or variants) that no training or selection step saw, else "iid"."""
+    return "ood" if part["role"].iloc[0] == Role.EXTERNAL else "iid"
+
+
+def scores_by_group(scores: pd.DataFrame, *, replicates: int, seed: int) -> list[dict[str, Any]]:
+    """One entry per method and test group, all estimates with a 95 % interval by patient.
+
+    The operating point of accuracy, sensitivity and specificity is the one with the largest Youden index on IID
+    validation radiographs, carried over unchanged to every group.
+    """
+    counted = compared(scores)
+    found = []
+    for method, of_method in counted.groupby("method", sort=False):
+        selection = of_method[of_method["split"].eq(Split.VALIDATION)]
+        threshold = youden_threshold(selection["label"].to_numpy(dtype=int), selection["score"].to_numpy())
+        for group, part in of_method[of_method["split"].eq(Split.TEST)].groupby("group", sort=True):
+            labels, values = part["label"].to_numpy(dtype=int), part["score"].to_numpy()
+            statistics = {
+                "auroc": auroc_of(labels, values),
+                "average_precision": average_precision_of(labels, values),
+                "accuracy": accuracy_of(labels, values, threshold),
+                "sensitivity": sensitivity_of(labels, values, threshold),
+                "specificity": specificity_of(labels, values, threshold),
+            }
+            estimates = {
+                name: bootstrap_by_patient(
+                    part["patient"].tolist(),
+                    statistic,
+                    replicates=replicates,
+                    generator=numpy_generator(seed, f"bootstrap/{group}"),
+                ).to_json()
+                for name, statistic in statistics.items()
+            }
+            share = prevalence(labels)
+            found.append(
+                {"method": method, "group": group, "role": role_of(part)}
+                | estimates
+                | {"prevalence": share if np.isfinite(share) else None, "threshold": _number(threshold)}
+            )
+    return found
+
+
+def gaps(scores: pd.DataFrame, *, replicates: int, seed: int) -> list[dict[str, Any]]:
+    """AUROC on the IID groups less that on each OOD group, per method: 0 for a method that generalises."""
+    counted = compared(scores)
+    tested = counted[counted["split"].eq(Split.TEST)]
+    found = []
+    for method, of_method in tested.groupby("method", sort=False):
+        groups = {name: part for name, part in of_method.groupby("group", sort=True)}
+        iid = [name for name, part in groups.items() if role_of(part) == "iid"]
+        for name in groups:
+            if name in iid or not iid:
+                continue
+            difference = difference_between_groups(
+                [_group(groups[one]) for one in iid],
+                [_group(groups[name])],
+                replicates=replicates,
+                generator=numpy_generator(seed, f"gap/{name}"),
+            )
+            found.append({"method": method, "iid": iid, "ood": [name], "difference": difference.to_json()})
+    return found
+
+
+def differences_to(control: str, scores: pd.DataFrame, *, replicates: int, seed: int) -> list[dict[str, Any]]:
+    """AUROC of each method less that of `control`, on the same patients of each group; empty without the control."""
+    counted = compared(scores)
+    tested = counted[counted["split"].eq(Split.TEST)]
+    found: list[dict[str, Any]] = []
+    for group, part in tested.groupby("group", sort=True):
+        by_method = {name: rows.sort_values("radiograph") for name, rows in part.groupby("method", sort=False)}
+        if control not in by_method:
+            continue
+        reference = by_method[control]
+        for method, rows in by_method.items():
+            if method == control:
+                continue
+            difference = paired_difference(
+                rows["patient"].tolist(),
+                auroc_of(rows["label"].to_numpy(dtype=int), rows["score"].to_numpy()),
+                auroc_of(reference["label"].to_numpy(dtype=int), reference["score"].to_numpy()),
+                replicates=replicates,
+                generator=numpy_generator(seed, f"difference/{group}"),
+            )
+            found.append({"method": method, "group": group, "difference": difference.to_json()})
+    return found
+
+
+def left_out(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """How many test radiographs of each group are not counted because their lung mask is implausible."""
+    one = scores[scores["split"].eq(Split.TEST) & scores["method"].eq(scores["method"].iloc[0])]
+    dropped = one[~one["plausible_mask"].astype(bool)]
+    return [
+        {"group": group, "n": len(part), "reason": "implausible lung mask"}
+        for group, part in dropped.groupby("group", sort=True)
+    ]
+
+
+def _group(part: pd.DataFrame) -> Group:
+    return Group(part["patient"].tolist(), auroc_of(part["label"].to_numpy(dtype=int), part["score"].to_numpy()))
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def no_answers(entries: Sequence[dict[str, Any]]) -> int:
+    """How many AUROCs have no answer, since their group has one class only."""
+    return sum(entry["auroc"]["value"] is None for entry in entries)

@@ -1,0 +1,66 @@
+"""Every network's score of every test radiograph, one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from medtea.core.names import IndexArtefact, LungsArtefact, Role, Split, StudentArtefact, TeacherArtefact
+from medtea.core.work import read_json, read_weights
+from medtea.data.index import read_index, rows
+from medtea.training.networks import build_classifier
+from medtea.training.predict import predict_logits, score
+
+COLUMNS = (
+    "radiograph",
+    "hospital",
+    "patient",
+    "role",
+    "split",
+    "group",
+    "label",
+    "plausible_mask",
+    "method",
+    "score",
+)
+
+
+def load_network(artefact: TeacherArtefact | StudentArtefact, device: torch.device) -> torch.nn.Module:
+    """The network that an artefact holds, in evaluation mode."""
+    weights = artefact.teacher if isinstance(artefact, TeacherArtefact) else artefact.student
+    network = build_classifier(read_json(artefact.card)["network"], 0)
+    read_weights(weights, network)
+    return network.to(device).eval()
+
+
+def score_all(
+    index: IndexArtefact,
+    lungs: LungsArtefact,
+    teacher: TeacherArtefact,
+    students: Sequence[StudentArtefact],
+    device: torch.device,
+) -> pd.DataFrame:
+    """One row per labelled radiograph of validation and test and network, columns COLUMNS.
+
+    The teacher is shown lungs only, by the segmenter's mask; the students are shown the whole radiograph.
+    """
+    table = read_index(index.index)
+    radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
+    masks = np.load(lungs.lung_masks, mmap_mode="r", allow_pickle=False)
+    plausible = pd.read_csv(lungs.masks, keep_default_na=False)["plausible"].astype(str).eq("True")
+    wanted = table["label"].notna() & table["role"].ne(Role.EXTRA) & table["split"].ne(Split.TRAIN)
+    chosen = rows(table, wanted)
+    common = table.iloc[chosen].assign(plausible_mask=plausible.to_numpy()[chosen])
+
+    def scored(name: str, artefact: TeacherArtefact | StudentArtefact, shown: Any) -> pd.DataFrame:
+        network = load_network(artefact, device)
+        logits = predict_logits(network, radiographs, chosen, masks=shown, what=f"scores of {name}")
+        return common.assign(method=name, score=score(logits))[list(COLUMNS)]
+
+    parts = [scored("teacher", teacher, masks)]
+    parts += [scored(read_json(student.card)["name"], student, None) for student in students]
+    return pd.concat(parts, ignore_index=True)

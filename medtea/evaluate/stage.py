@@ -1,0 +1,95 @@
+"""Score the test radiographs with every network, then the numbers per method and hospital."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field as Bound
+
+from medtea.core.names import (
+    Field,
+    IndexArtefact,
+    LungsArtefact,
+    ScoresArtefact,
+    StudentArtefact,
+    TeacherArtefact,
+)
+from medtea.core.settings import StrictSettings
+from medtea.core.work import Work, read_json, write_atomically, write_json
+from medtea.evaluate.by_hospital import CONTROL, differences_to, gaps, left_out, no_answers, scores_by_group
+from medtea.evaluate.scores import score_all
+
+
+class Settings(StrictSettings):
+    """How results are counted.
+
+    Attributes:
+        replicates: Bootstrap draws of patients for every 95 % interval.
+    """
+
+    replicates: int = Bound(2000, ge=100)
+
+
+def run(
+    work: Work,
+    settings: Settings,
+    index: IndexArtefact,
+    lungs: LungsArtefact,
+    teacher: TeacherArtefact,
+    students: Sequence[StudentArtefact],
+) -> ScoresArtefact:
+    """Leave scores.csv and metrics.json, and log the AUROCs as auroc/iid/<hospital> and auroc/ood/<hospital>."""
+    stage = work.stage("evaluate", settings, [index, lungs, teacher, *students])
+    artefact = ScoresArtefact(stage.folder)
+    if stage.is_finished:
+        return artefact
+    scores = score_all(index, lungs, teacher, students, work.device)
+    write_atomically(artefact.scores, lambda file: file.write(scores.to_csv(index=False).encode()))
+    draws = {"replicates": settings.replicates, "seed": work.seed}
+    entries = scores_by_group(scores, **draws)
+    write_json(
+        artefact.metrics,
+        {
+            "methods": {"teacher": _card(teacher)} | {read_json(one.card)["name"]: _card(one) for one in students},
+            "scores": entries,
+            "gaps": gaps(scores, **draws),
+            "differences_to_erm": differences_to(CONTROL, scores, **draws),
+            "left_out": left_out(scores),
+            "no_answer": no_answers(entries),
+            "interval": f"95 %, percentile bootstrap of patients, {settings.replicates} draws",
+            "operating_point": "largest Youden index on IID validation radiographs, carried over",
+        },
+    )
+    for method in {entry["method"]: None for entry in entries}:
+        with work.tracker.child(method, {}) as tracked:
+            tracked.metrics(_logged([entry for entry in entries if entry["method"] == method]))
+    work.tracker.artefact(artefact.metrics)
+    stage.finish(no_answer=no_answers(entries))
+    return artefact
+
+
+def _card(artefact: TeacherArtefact | StudentArtefact) -> dict[str, Any]:
+    """What the report says of a network."""
+    card = read_json(artefact.card)
+    record = read_json(artefact.folder / "record.json")
+    needs_masks = isinstance(artefact, TeacherArtefact)
+    return {
+        "sees": card["sees"],
+        "sees_at_inference": [Field.RADIOGRAPH, Field.LUNG_MASK] if needs_masks else [Field.RADIOGRAPH],
+        "network": card["network"],
+        "parameters": card["parameters"],
+        "seconds": record["seconds"],
+        "selection": card["selection"],
+        "options": card.get("options", {}),
+    }
+
+
+def _logged(entries: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    numbers: dict[str, float | None] = {}
+    for entry in entries:
+        place = f"{entry['role']}/{entry['group']}"
+        numbers[f"auroc/{place}"] = entry["auroc"]["value"]
+        numbers[f"auroc_low/{place}"] = entry["auroc"]["low"]
+        numbers[f"auroc_high/{place}"] = entry["auroc"]["high"]
+    return numbers

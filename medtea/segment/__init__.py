@@ -1,0 +1,1 @@
+"""Wing: a lung mask for every radiograph, cleaned, measured and checked."""

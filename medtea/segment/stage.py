@@ -1,0 +1,195 @@
+"""Train the lung segmenter on given masks, then a cleaned and checked mask for every radiograph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from monai.losses import DiceCELoss
+from pydantic import Field as Bound
+from torch import Tensor, nn
+
+from medtea.core.errors import DataError
+from medtea.core.names import Field, IndexArtefact, LungsArtefact, Role, Split
+from medtea.core.progress import track
+from medtea.core.seeds import named_seed, numpy_generator
+from medtea.core.settings import StrictSettings
+from medtea.core.work import Work, write_array, write_csv, write_json, write_weights
+from medtea.data.augment import AugmentSettings
+from medtea.data.bank import Bank, bank_fields, make_bank
+from medtea.data.index import read_index, rows
+from medtea.data.loader import Batch, Loader
+from medtea.metrics.overlap import dice, surface_distance
+from medtea.segment.checks import CheckSettings, implausible
+from medtea.segment.cleanup import clean_mask
+from medtea.training.loop import LoopSettings, train
+from medtea.training.networks import build_segmenter
+from medtea.training.predict import predict_masks
+
+Array = np.ndarray[Any, Any]
+
+
+class Settings(StrictSettings):
+    """How lungs are found.
+
+    Attributes:
+        hospitals: Whose given masks to learn from; empty: every hospital that is not external. An external
+            hospital's masks are never learnt from, only measured against.
+        channels: Of the U-Net, a level each.
+        copies: Augmented copies per radiograph.
+        threshold: Lung from this probability on.
+        augment: How far the copies differ.
+        loop: How the network is trained.
+        checks: What a plausible mask looks like.
+    """
+
+    hospitals: tuple[str, ...] = ()
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    copies: int = Bound(4, ge=1)
+    threshold: float = Bound(0.5, gt=0, lt=1)
+    augment: AugmentSettings = AugmentSettings(rotation_degrees=10.0, shift=0.06, zoom=0.15)
+    loop: LoopSettings = LoopSettings(epochs=12, batch_size=16, learning_rate=3e-3)
+    checks: CheckSettings = CheckSettings()
+
+
+class SegmenterTask:
+    """Dice plus cross-entropy on lung pixels."""
+
+    def __init__(self, network: nn.Module) -> None:
+        """Train `network`."""
+        self.network = network
+        self._criterion = DiceCELoss(sigmoid=True)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean over the batch."""
+        return self._criterion(self.network(batch.radiograph), batch[Field.LUNG_MASK])  # type: ignore[no-any-return]
+
+
+SEES = frozenset({Field.RADIOGRAPH, Field.LUNG_MASK})
+
+
+def run(work: Work, settings: Settings, index: IndexArtefact) -> LungsArtefact:
+    """Leave a lung mask for every radiograph, with its Dice where a mask was given and its reason where it failed.
+
+    Raises:
+        DataError: no radiograph of the chosen hospitals has a given mask.
+    """
+    stage = work.stage("segment", settings, [index])
+    lungs = LungsArtefact(stage.folder)
+    if stage.is_finished:
+        return lungs
+    table = read_index(index.index)
+    radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
+    given = np.load(index.given_masks, mmap_mode="r", allow_pickle=False)
+    usable = table["has_mask"] & table["role"].ne(Role.EXTERNAL)
+    if settings.hospitals:
+        usable &= table["hospital"].isin(settings.hospitals)
+    learning = rows(table, usable & table["split"].ne(Split.TEST))
+    if len(learning) == 0:
+        raise DataError(
+            "segment.hospitals: no radiograph of these hospitals has a lung mask to learn from. "
+            f"Hospitals with masks: {', '.join(sorted(table.loc[table['has_mask'], 'hospital'].unique())) or 'none'}."
+        )
+    bank = make_bank(
+        stage.folder / "bank",
+        radiographs=radiographs,
+        lung_masks=given,
+        rows=learning,
+        copies=settings.copies,
+        settings=settings.augment,
+        seed=named_seed(work.seed, "segment"),
+    )
+    network = build_segmenter(settings.channels, named_seed(work.seed, "segmenter")).to(work.device)
+    with work.tracker.child("segmenter", settings.model_dump(mode="json")) as tracked:
+        is_training = table["split"].to_numpy()[learning] == Split.TRAIN
+        train(
+            SegmenterTask(network),
+            training=_loader(work, bank, settings, np.flatnonzero(is_training), shuffled=True),
+            validation=_loader(work, bank, settings, np.flatnonzero(~is_training), shuffled=False),
+            settings=settings.loop,
+            folder=stage.folder,
+            name="segmenter",
+            log=tracked.metrics,
+        )
+        write_weights(lungs.segmenter, network)
+        masks, listing = _masks(network, settings, table, radiographs, given)
+        write_array(lungs.lung_masks, masks)
+        write_csv(lungs.masks, listing, list(listing[0]))
+        metrics = by_hospital(pd.DataFrame(listing), table, learning)
+        write_json(lungs.metrics, metrics)
+        tracked.metrics(
+            {f"dice/{row['hospital']}": row["dice"] for row in metrics["hospitals"] if row["dice"] is not None}
+        )
+    stage.finish(implausible=sum(not row["plausible"] for row in listing), radiographs=len(listing))
+    return lungs
+
+
+def _loader(work: Work, bank: Bank, settings: Settings, entries: Array, *, shuffled: bool) -> Loader:
+    return Loader(
+        bank_fields(bank),
+        asks=SEES,
+        entries=entries,
+        rows=bank.rows,
+        batch_size=settings.loop.batch_size,
+        generator=numpy_generator(work.seed, "segment/order") if shuffled else None,
+        device=work.device,
+    )
+
+
+def _masks(
+    network: nn.Module, settings: Settings, table: pd.DataFrame, radiographs: Array, given: Array
+) -> tuple[Array, list[dict[str, object]]]:
+    """A cleaned mask per radiograph, and the row that says what is known of it."""
+    everything = np.arange(len(table))
+    probabilities = predict_masks(network, radiographs, everything)
+    masks = np.zeros(probabilities.shape, dtype=np.uint8)
+    listing: list[dict[str, object]] = []
+    for row in track(everything, "checking masks"):
+        masks[row] = clean_mask(probabilities[row], threshold=settings.threshold)
+        reason = implausible(masks[row], np.asarray(radiographs[row], dtype=np.float32), settings.checks)
+        measured = bool(table["has_mask"].iloc[row])
+        listing.append(
+            {
+                "radiograph": table["radiograph"].iloc[row],
+                "hospital": table["hospital"].iloc[row],
+                "plausible": not reason,
+                "reason": reason,
+                "dice": _text(dice(masks[row : row + 1], given[row : row + 1])[0]) if measured else "",
+                "surface_distance_px": _text(surface_distance(masks[row : row + 1], given[row : row + 1])[0]) if measured else "",
+            }
+        )
+    return masks, listing
+
+
+def _text(value: float) -> str:
+    """Four digits, or nothing where there is no answer."""
+    return f"{value:.4f}" if np.isfinite(value) else ""
+
+
+def by_hospital(listing: pd.DataFrame, table: pd.DataFrame, learning: Array) -> dict[str, Any]:
+    """Dice and surface distance per hospital on radiographs the segmenter did not learn from, and its failures."""
+    unseen = np.ones(len(table), dtype=bool)
+    unseen[learning] = False
+    found = []
+    for hospital, part in listing.groupby("hospital", sort=True):
+        measured = part[unseen[part.index] & part["dice"].ne("")]
+        reasons = part.loc[~part["plausible"], "reason"].str.replace(r"\d+%?", "N", regex=True).value_counts()
+        found.append(
+            {
+                "hospital": hospital,
+                "radiographs": len(part),
+                "implausible": int((~part["plausible"]).sum()),
+                "reasons": {str(reason): int(count) for reason, count in reasons.items()},
+                "measured": len(measured),
+                "dice": _mean(measured["dice"]),
+                "surface_distance_px": _mean(measured["surface_distance_px"]),
+            }
+        )
+    return {"hospitals": found, "measured_on": "radiographs with a given mask that the segmenter did not learn from"}
+
+
+def _mean(texts: pd.Series[str]) -> float | None:
+    values = pd.to_numeric(texts, errors="coerce").dropna()
+    return float(values.mean()) if len(values) else None
+

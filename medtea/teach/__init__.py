@@ -1,0 +1,1 @@
+"""Wing: the teacher, and its background-free heatmap of every training radiograph."""

@@ -1,0 +1,3 @@
+"""Bay: one file a teacher; see teacher.py for the contract."""
+
+CONTRACT = "teacher"

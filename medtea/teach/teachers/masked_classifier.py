@@ -1,0 +1,32 @@
+"""A classifier that is shown lungs only: everything outside the lung mask is set to zero.
+
+LRP relevance of a zero pixel is exactly zero, so its heatmaps are background-free by construction.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from medtea.core.names import Field
+from medtea.data.loader import Batch
+
+
+class Teacher:
+    """Cross-entropy on radiograph x lung mask (the teacher of TEA, arXiv 2407.09788)."""
+
+    sees: ClassVar[frozenset[Field]] = frozenset({Field.RADIOGRAPH, Field.LUNG_MASK, Field.LABEL})
+
+    def __init__(self, network: nn.Module) -> None:
+        """Teach `network`."""
+        self.network = network
+
+    def shown(self, batch: Batch) -> Tensor:
+        """The radiograph inside the lungs, 0 outside."""
+        return batch.radiograph * batch[Field.LUNG_MASK]
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Binary cross-entropy, the mean over the batch."""
+        return binary_cross_entropy_with_logits(self.network(self.shown(batch))[:, 0], batch[Field.LABEL])
