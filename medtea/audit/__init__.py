@@ -1,0 +1,1 @@
+"""Wing: does a network rely on what is outside the lungs? Explanation and intervention, with controls."""

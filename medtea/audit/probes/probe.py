@@ -1,0 +1,94 @@
+"""The contract of a probe: one question to one network about one group of radiographs, answered with an interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from pydantic import BaseModel
+from torch import nn
+
+from medtea.metrics.intervals import Estimate
+from medtea.training.predict import predict_heatmaps, predict_logits, score
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class AuditedNetwork:
+    """A network as it would be used.
+
+    Attributes:
+        name: The method.
+        network: One logit per radiograph.
+        sees_lungs_only: It is shown radiograph x lung mask, so it needs the segmenter at inference.
+    """
+
+    name: str
+    network: nn.Module
+    sees_lungs_only: bool
+
+    def scores(self, radiographs: Array, lung_masks: Array) -> Array:
+        """Scores in [0, 1], (n,), as the network would give them."""
+        masks = lung_masks if self.sees_lungs_only else None
+        return score(predict_logits(self.network, radiographs, np.arange(len(radiographs)), masks=masks))
+
+    def heatmaps(self, radiographs: Array, lung_masks: Array) -> Array:
+        """Signed relevance (ε = 0: gradient x input) on the radiograph's grid, (n, size, size)."""
+        masks = lung_masks if self.sees_lungs_only else None
+        return predict_heatmaps(self.network, radiographs, np.arange(len(radiographs)), masks=masks)
+
+
+@dataclass(frozen=True)
+class AuditedGroup:
+    """The radiographs of one group, all with a plausible lung mask.
+
+    Attributes:
+        name: The hospital or variant.
+        radiographs: (n, size, size) float32 in [0, 1].
+        lung_masks: Same shape, 0 or 1.
+        labels: (n,) 0 or 1.
+        patients: Pseudonym of each row.
+    """
+
+    name: str
+    radiographs: Array
+    lung_masks: Array
+    labels: Array
+    patients: list[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A probe's answer.
+
+    Attributes:
+        estimate: The number, with its interval by patient.
+        reference: What a network indifferent to the background would give; None where there is no such value.
+        control: The same number under the probe's control.
+        sentence: The answer in plain words.
+        void_when: What would make it worthless.
+    """
+
+    estimate: Estimate
+    reference: float | None
+    control: Estimate | None
+    sentence: str
+    void_when: str
+
+
+class Probe(Protocol):
+    """Every file of this bay has a `Settings` and a class `Probe` of this form.
+
+    Attributes:
+        question: What it asks, in a few words.
+    """
+
+    question: ClassVar[str]
+
+    def __init__(self, settings: BaseModel) -> None:
+        """Take the probe's settings."""
+
+    def ask(self, network: AuditedNetwork, group: AuditedGroup, generator: np.random.Generator) -> Outcome:
+        """Ask one network about one group."""

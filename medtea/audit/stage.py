@@ -1,0 +1,162 @@
+"""Ask every probe of every network about every test group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field as Bound
+from pydantic import field_validator
+
+from medtea.audit import probes
+from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork, Outcome, Probe
+from medtea.core import bay
+from medtea.core.names import (
+    IndexArtefact,
+    LungsArtefact,
+    OutcomesArtefact,
+    Role,
+    Split,
+    StudentArtefact,
+    TeacherArtefact,
+)
+from medtea.core.progress import track
+from medtea.core.seeds import numpy_generator
+from medtea.core.settings import StrictSettings, parse
+from medtea.core.work import Work, read_json, read_weights, write_atomically, write_json
+from medtea.data.index import read_index
+from medtea.training.networks import build_classifier
+
+
+class Settings(StrictSettings):
+    """What is asked.
+
+    Attributes:
+        probes: Files of medtea/audit/probes, each with its own settings.
+        radiographs: At most this many of each group are used.
+        pictures: Radiographs per group whose heatmaps the report shows.
+    """
+
+    probes: dict[str, dict[str, Any]] = {"background_relevance": {}, "lungs_removed": {}, "planted_mark": {}}
+    radiographs: int = Bound(200, ge=1)
+    pictures: int = Bound(2, ge=0)
+
+    @field_validator("probes", mode="before")
+    @classmethod
+    def _filled_probes(cls, content: Any) -> Any:
+        """Check each probe's own settings, and write their defaults down."""
+        if not isinstance(content, dict):
+            return content
+        return {
+            name: parse(bay.load(probes, name, "audit.probes").Settings, given or {}, f"audit.probes.{name}").model_dump(
+                mode="json"
+            )
+            for name, given in content.items()
+        }
+
+
+def run(
+    work: Work,
+    settings: Settings,
+    index: IndexArtefact,
+    lungs: LungsArtefact,
+    teacher: TeacherArtefact,
+    students: Sequence[StudentArtefact],
+) -> OutcomesArtefact:
+    """Leave outcomes.json and the pictures for the report."""
+    stage = work.stage("audit", settings, [index, lungs, teacher, *students])
+    artefact = OutcomesArtefact(stage.folder)
+    if stage.is_finished:
+        return artefact
+    asked = [_network(work, "teacher", teacher)]
+    asked += [_network(work, read_json(student.card)["name"], student) for student in students]
+    groups = _groups(work, settings, index, lungs)
+    loaded: dict[str, Probe] = {}
+    for name, given in settings.probes.items():
+        module = bay.load(probes, name, "audit.probes")
+        loaded[name] = module.Probe(parse(module.Settings, given, f"audit.probes.{name}"))
+    questions = [(name, network, group) for name in loaded for network in asked for group in groups]
+    outcomes = []
+    for name, network, group in track(questions, "audit"):
+        generator = numpy_generator(work.seed, f"audit/{name}/{group.name}")
+        outcome = loaded[name].ask(network, group, generator)
+        outcomes.append({"probe": name, "method": network.name, "group": group.name} | _as_json(outcome))
+    write_json(
+        artefact.outcomes,
+        {"outcomes": outcomes, "questions": {name: probe.question for name, probe in loaded.items()}},
+    )
+    pictures = _pictures(settings, asked, groups)
+    write_atomically(artefact.pictures, lambda file: np.savez(file, **pictures))
+    work.tracker.artefact(artefact.outcomes)
+    for network in asked:
+        with work.tracker.child(network.name, {}) as tracked:
+            tracked.metrics(
+                {
+                    f"{one['probe']}/{one['group']}": one["estimate"]["value"]
+                    for one in outcomes
+                    if one["method"] == network.name
+                }
+            )
+    stage.finish(outcomes=len(outcomes))
+    return artefact
+
+
+def _network(work: Work, name: str, artefact: TeacherArtefact | StudentArtefact) -> AuditedNetwork:
+    is_teacher = isinstance(artefact, TeacherArtefact)
+    network = build_classifier(read_json(artefact.card)["network"], 0)
+    read_weights(artefact.teacher if isinstance(artefact, TeacherArtefact) else artefact.student, network)
+    return AuditedNetwork(name, network.to(work.device).eval(), sees_lungs_only=is_teacher)
+
+
+def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefact) -> list[AuditedGroup]:
+    """The labelled test radiographs with a plausible mask, by group."""
+    table = read_index(index.index)
+    radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
+    masks = np.load(lungs.lung_masks, mmap_mode="r", allow_pickle=False)
+    plausible = pd.read_csv(lungs.masks, keep_default_na=False)["plausible"].astype(str).eq("True")
+    tested = table["split"].eq(Split.TEST) & table["label"].notna() & table["role"].ne(Role.EXTRA)
+    found = []
+    for name, part in table[tested & plausible.to_numpy()].groupby("group", sort=True):
+        chosen = part.index.to_numpy()
+        if len(chosen) > settings.radiographs:
+            generator = numpy_generator(work.seed, f"audit/choice/{name}")
+            chosen = np.sort(generator.choice(chosen, settings.radiographs, replace=False))
+        of_group = table.loc[chosen]
+        found.append(
+            AuditedGroup(
+                str(name),
+                np.asarray(radiographs[chosen], dtype=np.float32),
+                np.asarray(masks[chosen]),
+                of_group["label"].to_numpy(dtype=int),
+                of_group["patient"].tolist(),
+            )
+        )
+    return found
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "estimate": outcome.estimate.to_json(),
+        "reference": outcome.reference,
+        "control": None if outcome.control is None else outcome.control.to_json(),
+        "sentence": outcome.sentence,
+        "void_when": outcome.void_when,
+    }
+
+
+def _pictures(settings: Settings, asked: Sequence[AuditedNetwork], groups: Sequence[AuditedGroup]) -> dict[str, Any]:
+    """Arrays by "group number/what": the first radiographs of each class, their masks, and each network's heatmaps."""
+    arrays: dict[str, Any] = {}
+    for number, group in enumerate(groups):
+        first = [int(row) for label in (1, 0) for row in np.flatnonzero(group.labels == label)[: settings.pictures]]
+        chosen = np.array(first[: settings.pictures] if settings.pictures else [], dtype=int)
+        if len(chosen) == 0:
+            continue
+        pictures, masks = group.radiographs[chosen], group.lung_masks[chosen]
+        arrays |= {f"{number}/name": np.array(group.name), f"{number}/radiograph": pictures, f"{number}/lung_mask": masks}
+        arrays[f"{number}/label"] = group.labels[chosen]
+        for network in asked:
+            arrays[f"{number}/heatmap/{network.name}"] = network.heatmaps(pictures, masks)
+    return arrays
