@@ -118,9 +118,7 @@ class HeatmapPass(nn.Module):
                     del values[name]
         return {name: values[name] for name in wanted}, steps
 
-    def _back(
-        self, x: Tensor, cotangent: Tensor, kept: dict[str, Any], steps: list[Step | None]
-    ) -> dict[str, Tensor]:
+    def _back(self, x: Tensor, cotangent: Tensor, kept: dict[str, Any], steps: list[Step | None]) -> dict[str, Tensor]:
         """Backward through all operators, as ordinary computation; returns the maps."""
         g_of: dict[str, Tensor] = {self.trace.logits: cotangent.to(x.dtype)}
         g_layers: dict[str, Tensor] = {}
@@ -133,9 +131,10 @@ class HeatmapPass(nn.Module):
             if op.name in wanted:
                 g_layers[op.name] = g
             if i in self.folded:
-                convolution, norm = steps[self.folded[i]], step
-                assert isinstance(norm, BatchNorm) and convolution is not None
-                convolution.scale = norm.factor
+                convolution = steps[self.folded[i]]
+                assert convolution is not None
+                assert isinstance(step, BatchNorm)
+                convolution.scale = step.factor
                 parts: Sequence[Tensor] = (g,)
             else:
                 parts = step.adjoint(g)
@@ -196,7 +195,7 @@ def _fill(argument: Any, values: dict[str, Any]) -> Any:
     if isinstance(argument, Ref):
         return values[argument.name]
     if isinstance(argument, tuple):
-        return [_fill(item, values) for item in argument] if argument.__class__ is tuple else argument
+        return [_fill(item, values) for item in argument]
     return argument
 
 

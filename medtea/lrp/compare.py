@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the name every PyTorch text uses)
+import torch.nn.functional as F
 from torch import Tensor
 
 from medtea.core.errors import DataError

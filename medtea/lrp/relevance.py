@@ -39,7 +39,8 @@ def relevance(network: nn.Module, radiograph: Tensor, logit: int = 0, *, epsilon
         cotangent = radiograph.new_zeros(len(radiograph), heatmap_pass.classes)
         cotangent[:, logit] = 1
         with torch.no_grad():
-            return heatmap_pass(radiograph, cotangent, epsilon=epsilon).maps["input"]
+            heatmap: Tensor = heatmap_pass(radiograph, cotangent, epsilon=epsilon).maps["input"]
+        return heatmap
     finally:
         for module, mode in modes.items():
             module.training = mode

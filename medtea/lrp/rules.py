@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the name every PyTorch text uses)
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -92,7 +92,7 @@ class Convolution(Step):
         self.reach = reach
         # "same" with an even kernel pads one more at the end, which only PyTorch's own word for it expresses.
         given = padding if isinstance(padding, str) else self.padding
-        return CONVOLUTIONS[n](x, weight, bias, self.stride, given, self.dilation, groups)  # type: ignore[operator]
+        return CONVOLUTIONS[n](x, weight, bias, self.stride, given, self.dilation, groups)
 
     def adjoint(self, g: Tensor) -> Sequence[Tensor]:
         """Transposed convolution with the same weights."""
@@ -254,7 +254,8 @@ class AdaptiveAveragePool(Step):
         self.flat = x.ndim == 3
         x, size = (x.unsqueeze(2), [1, *size]) if self.flat else (x, size)
         self.x = x.detach()
-        y: Tensor = (F.adaptive_avg_pool2d if x.ndim == 4 else F.adaptive_avg_pool3d)(x, size)  # type: ignore[operator]
+        aten = torch.ops.aten
+        y: Tensor = (aten.adaptive_avg_pool2d if x.ndim == 4 else aten.adaptive_avg_pool3d)(x, size)
         return y.squeeze(2) if self.flat else y
 
     def adjoint(self, g: Tensor) -> Sequence[Tensor]:
@@ -342,7 +343,7 @@ class Concatenate(Step):
 
     def adjoint(self, g: Tensor) -> Sequence[Tensor]:
         """G, cut where the tensors met."""
-        return g.split(self.sizes, self.dim)
+        return torch.split_with_sizes(g, self.sizes, self.dim)
 
 
 class Reshape(Step):
@@ -392,7 +393,7 @@ class Permute(Step):
 
     def forward(self, x: Tensor, dims: Sequence[int]) -> Tensor:
         """torch.permute."""
-        self.back = [list(d % x.ndim for d in dims).index(i) for i in range(x.ndim)]
+        self.back = [[d % x.ndim for d in dims].index(i) for i in range(x.ndim)]
         return x.permute(*dims)
 
     def adjoint(self, g: Tensor) -> Sequence[Tensor]:
