@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils import validation
+from servers import free_port, mlflow_server
 
 from medtea.core import tracking
 from medtea.core.errors import DataError, UsageError
@@ -269,12 +265,6 @@ def test_a_folder_without_a_run_cannot_be_sent(tmp_path: Path) -> None:
         sync(tmp_path, "http://127.0.0.1:9")
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def test_a_run_goes_on_without_the_server_and_says_how_to_send_the_rest(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,7 +303,7 @@ class Refusing(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_error(403)
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet."""
@@ -356,55 +346,20 @@ def test_the_null_tracker_takes_every_verb_and_leaves_nothing(tmp_path: Path, mo
 
 
 @pytest.fixture
-def server(tmp_path: Path, empty_database: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A real `mlflow server` on a loopback port, and its process."""
+def server(tmp_path: Path, empty_database: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """A real `mlflow server`: its address, and a function that ends it."""
     shutil.copyfile(empty_database, tmp_path / "server.db")
-    port = free_port()
-    environment = os.environ | {
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # spares 235 MB
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
-    command += ["--artifacts-destination", str(tmp_path / "server_artefacts")]
-    with (tmp_path / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-        try:
-            wait_for(f"http://127.0.0.1:{port}/health", process)
-            yield f"http://127.0.0.1:{port}", process
-        finally:
-            stop(process)
-
-
-def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90  # up after 7 to 40 s on two busy cores
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the server ended before it answered"
-        try:
-            urllib.request.urlopen(address, timeout=2).close()
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-        else:
-            return
-    pytest.fail("mlflow server did not answer within 90 s")
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and the worker that it started, which share a process group of their own."""
-    if process.poll() is None:
-        os.killpg(process.pid, 15)
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
+    store = ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
+    artefacts = ["--artifacts-destination", str(tmp_path / "server_artefacts")]
+    with mlflow_server([*store, *artefacts, "--workers", "1"], log=tmp_path / "server.log") as running:
+        yield running
 
 
 @pytest.mark.slow
 def test_a_real_server_gets_the_run_as_it_goes_and_what_it_missed_later(
-    run_folder: Path, server: tuple[str, subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run_folder: Path, server: tuple[str, Callable[[], None]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    uri, process = server
+    uri, end_server = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     page = tmp_path / "report.html"
     page.write_text("<p>done</p>")
@@ -420,7 +375,7 @@ def test_a_real_server_gets_the_run_as_it_goes_and_what_it_missed_later(
         client = mlflow.MlflowClient(tracking_uri=uri)
         assert [file.path for file in client.list_artifacts(there["first"].info.run_id)] == ["report.html"]
 
-        stop(process)  # in the middle of the run
+        end_server()  # in the middle of the run
         with tracker.child("tea") as network:
             network.metrics({"loss": 2.0}, step=0)
         tracker.send()
@@ -430,7 +385,7 @@ def test_a_real_server_gets_the_run_as_it_goes_and_what_it_missed_later(
 
 @pytest.mark.slow
 def test_a_finished_run_is_replayed_to_a_real_server_and_a_second_sync_changes_nothing(
-    run_folder: Path, server: tuple[str, subprocess.Popen[bytes]]
+    run_folder: Path, server: tuple[str, Callable[[], None]]
 ) -> None:
     uri, _ = server
     a_whole_run(run_folder)
