@@ -27,6 +27,8 @@ from pydicom.uid import (
 
 from medtea.core.errors import DataError
 
+SMALLEST_SIDE = 32
+
 
 @dataclass(frozen=True)
 class Vendor:
@@ -105,7 +107,7 @@ def write_radiograph(
         spacing_mm: ImagerPixelSpacing of both axes, left out when None.
 
     Raises:
-        DataError: the array is not two-dimensional or leaves [0, 1].
+        DataError: the array is not two-dimensional, has a side below 32, or leaves [0, 1].
     """
     dataset = _dataset(vendor, [hospital, patient, study, instance])
     _identify(dataset, patient=patient, hospital=hospital, day=_day(hospital, patient, study))
@@ -180,8 +182,11 @@ def stored_values(radiograph: NDArray[np.floating], vendor: Vendor) -> NDArray[n
     """The picture as this vendor's stored values.
 
     Raises:
-        DataError: the array is not two-dimensional or leaves [0, 1].
+        DataError: the array is not two-dimensional, has a side below 32 (JPEG 2000's five halvings need it), or
+            leaves [0, 1].
     """
+    if radiograph.ndim == 2 and min(radiograph.shape) < SMALLEST_SIDE:
+        raise DataError(f"A radiograph to be written has at least {SMALLEST_SIDE} rows and columns.")
     if radiograph.ndim != 2 or not np.isfinite(radiograph).all() or radiograph.min() < 0 or radiograph.max() > 1:
         raise DataError("A radiograph to be written is (rows, columns) with values in [0, 1].")
     grey = np.asarray(radiograph, dtype=np.float64)

@@ -156,7 +156,7 @@ def _require(element: str, value: object, *, lowest: int, highest: int) -> None:
 
 
 def _shown(value: object) -> str:
-    """A header's value in quotes, if it looks like a code or number; free text, which may name a patient, is not shown."""
+    """A header's value in quotes if it looks like a code or number; free text may name a patient and is not shown."""
     if value is None or value == "":
         return "missing"
     text = str(value)
@@ -186,8 +186,8 @@ def _without_unused_bits(values: NDArray[np.int64], dataset: Dataset) -> NDArray
     # Sign extension from BitsStored; both lines change nothing where the unused bits are as they should be.
     mask, half = (1 << dataset.BitsStored) - 1, 1 << (dataset.BitsStored - 1)
     if dataset.PixelRepresentation == 0:
-        return values & mask
-    return ((values + half) & mask) - half
+        return np.asarray(values & mask)
+    return np.asarray(((values + half) & mask) - half)
 
 
 def _syntax_name(dataset: Dataset) -> str:

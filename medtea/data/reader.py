@@ -27,7 +27,7 @@ PICTURE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
-class RadiographReader(ImageReader):
+class RadiographReader(ImageReader):  # type: ignore[misc]  # MONAI has no types
     """A MONAI reader whose arrays are (rows, columns), float32 in [0, 1], bright where the body is dense.
 
     `read` refuses nothing and `get_data` raises: when `read` of a chosen reader raises, `LoadImage` falls silently
@@ -41,8 +41,8 @@ class RadiographReader(ImageReader):
 
     def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> list[Path]:  # noqa: ARG002 (MONAI's signature)
         """The paths, unopened."""
-        several = isinstance(data, Sequence) and not isinstance(data, str)
-        return [Path(one) for one in (data if several else [data])]
+        names: list[Any] = list(data) if isinstance(data, list | tuple) else [data]
+        return [Path(name) for name in names]
 
     def get_data(self, img: list[Path]) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """The radiograph and its metadata.
@@ -177,4 +177,4 @@ def _by_type(values: NDArray[Any]) -> NDArray[np.float32]:
     low, high = float(values.min()), float(values.max())
     if (low >= 0 and high <= 1) or low == high:
         return np.clip(values, 0, 1).astype(np.float32)
-    return ((values - low) / (high - low)).astype(np.float32)
+    return np.asarray((values - low) / (high - low), dtype=np.float32)

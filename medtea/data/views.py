@@ -14,7 +14,7 @@ UNKNOWN = "unknown"
 
 # ViewPosition's other defined terms (PS3.3 C.8.11.5: laterals, obliques, decubitus) and what vendors write for them.
 _NOT_FRONTAL_WORDS = frozenset(
-    "LL RL LLO RLO LLD RLD LAT LATERAL LATERALLY OBLIQUE OBL DECUBITUS LAO RAO LPO RPO SAGITTAL AXIAL LORDOTIC".split()
+    re.findall("[A-Z]+", "LL RL LAT LATERAL SAGITTAL LLD RLD DECUBITUS LORDOTIC LLO RLO LAO RAO LPO RPO OBL OBLIQUE")
 )
 # CID 4010 (DX View): SNOMED CT and the retired SNOMED-RT codes of the two frontal views.
 _CODES = {"399348003": "AP", "R-10206": "AP", "272479007": "PA", "R-10214": "PA"}
@@ -22,7 +22,7 @@ _MEANINGS = {"ANTERO POSTERIOR": "AP", "ANTEROPOSTERIOR": "AP", "POSTERO ANTERIO
 
 
 def view_of(dataset: Dataset) -> str:
-    """"PA", "AP", "not frontal", or "unknown" where the header says nothing that is understood."""
+    """PA, AP, NOT_FRONTAL, or UNKNOWN where the header says nothing that is understood."""
     position = _from_words(str(dataset.get("ViewPosition") or ""))
     return position if position != UNKNOWN else _from_codes(dataset)
 

@@ -74,3 +74,8 @@ def test_values_outside_the_range_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"values in \[0, 1\]"):
         write_radiograph(tmp_path / "one", made_picture() * 2, vendor=VENDORS[0], patient="p", study="s")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_thumbnail_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least 32 rows and columns"):
+        write_radiograph(tmp_path / "one", made_picture(31, 40), vendor=VENDORS[3], patient="p", study="s")
