@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the version stands in CHANGELOG.md, and two top-level folders belong to the package."""
+"""What pyproject.toml cannot say: the version is the changelog's, and two top-level folders belong to the package."""
 
 from __future__ import annotations
 
