@@ -1,0 +1,317 @@
+"""What the report is made from: the JSON of evaluate and audit and the tables of ingest and segment, as typed rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medtea.core.errors import RecordError
+from medtea.metrics.intervals import Estimate, without_interval
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a network was trained: what it saw, what it needs at inference, how its checkpoint was chosen."""
+
+    name: str
+    sees: tuple[str, ...]
+    network: str
+    parameters: int | None
+    seconds: float | None
+    selection: str
+    sees_at_inference: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method at one group; role is "iid", "ood" or another word. None: not computed."""
+
+    method: str
+    group: str
+    role: str
+    auroc: Estimate
+    average_precision: Estimate | None
+    accuracy: Estimate | None
+    sensitivity: Estimate | None
+    specificity: Estimate | None
+    prevalence: float
+    threshold: float = NAN
+
+
+@dataclass(frozen=True)
+class Gap:
+    """AUROC at the IID groups less AUROC at the OOD groups: positive is a fall."""
+
+    method: str
+    iid: tuple[str, ...]
+    ood: tuple[str, ...]
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class DifferenceToErm:
+    """AUROC of the method less that of erm on the same radiographs: positive is better than erm."""
+
+    method: str
+    group: str
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Radiographs of a group that no number counts, and why."""
+
+    group: str
+    n: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What evaluate wrote."""
+
+    methods: tuple[Method, ...]
+    scores: tuple[Score, ...]
+    gaps: tuple[Gap, ...] = ()
+    differences_to_erm: tuple[DifferenceToErm, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    interval: str = "95 %, percentile bootstrap of patients"
+    operating_point: str = ""
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Role of each group, seen hospitals first, otherwise in the order of the scores."""
+        roles = {score.group: score.role for score in self.scores}
+        return dict(sorted(roles.items(), key=lambda item: {"iid": 0, "ood": 2}.get(item[1], 1)))
+
+    @property
+    def names(self) -> list[str]:
+        """Methods in the order in which they are shown."""
+        return list(dict.fromkeys([method.name for method in self.methods] + [score.method for score in self.scores]))
+
+    def score(self, method: str, group: str) -> Score | None:
+        """The score of one method at one group, if there is one."""
+        return next((score for score in self.scores if (score.method, score.group) == (method, group)), None)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one probe of the audit found for one method at one group."""
+
+    probe: str
+    method: str
+    group: str
+    estimate: Estimate
+    reference: float
+    control: Estimate | None
+    sentence: str
+    void_when: str
+
+
+@dataclass(frozen=True)
+class SegmenterRow:
+    """The segmenter at one hospital: its masks, and how they compare with given ones on held-out radiographs."""
+
+    hospital: str
+    radiographs: int
+    compared: int
+    dice: float
+    surface_distance_px: float
+    implausible: int
+    reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A radiograph with heatmaps to show beside it: arrays (height, width), the radiograph in [0, 1]."""
+
+    group: str
+    label: str
+    image: NDArray[Any]
+    maps: Mapping[str, NDArray[Any]]
+    lung_mask: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything on the page. notes are further limits, in sentences, that only the caller can know."""
+
+    title: str
+    task: str
+    metrics: Metrics
+    outcomes: tuple[Outcome, ...] = ()
+    questions: Mapping[str, str] = field(default_factory=dict)
+    segmenter: tuple[SegmenterRow, ...] = ()
+    flow: pd.DataFrame = field(default_factory=pd.DataFrame)
+    refused: pd.DataFrame = field(default_factory=pd.DataFrame)
+    pictures: tuple[Picture, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    settings: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def read_metrics(written: Mapping[str, Any]) -> Metrics:
+    """The metrics.json of evaluate.
+
+    Raises:
+        RecordError: a field is missing.
+    """
+    with _Naming("evaluate/metrics.json"):
+        return Metrics(
+            methods=tuple(_method(name, card) for name, card in written["methods"].items()),
+            scores=tuple(_score(row) for row in written["scores"]),
+            gaps=tuple(
+                Gap(row["method"], _names(row["iid"]), _names(row["ood"]), Estimate.from_json(row["difference"]))
+                for row in written.get("gaps", ())
+            ),
+            differences_to_erm=tuple(
+                DifferenceToErm(row["method"], row["group"], Estimate.from_json(row["difference"]))
+                for row in written.get("differences_to_erm", ())
+            ),
+            left_out=tuple(LeftOut(row["group"], int(row["n"]), row["reason"]) for row in written.get("left_out", ())),
+            interval=written.get("interval", Metrics.interval),
+            operating_point=written.get("operating_point", ""),
+        )
+
+
+def read_outcomes(written: Mapping[str, Any]) -> tuple[Outcome, ...]:
+    """The outcomes.json of audit.
+
+    Raises:
+        RecordError: a field is missing.
+    """
+    with _Naming("audit/outcomes.json"):
+        return tuple(
+            Outcome(
+                probe=row["probe"],
+                method=row["method"],
+                group=row["group"],
+                estimate=Estimate.from_json(row["estimate"]),
+                reference=_number(row.get("reference")),
+                control=_maybe(row.get("control")),
+                sentence=row.get("sentence", ""),
+                void_when=row.get("void_when", ""),
+            )
+            for row in written["outcomes"]
+        )
+
+
+def read_questions(written: Mapping[str, Any]) -> dict[str, str]:
+    """What each probe asks, in words, from the outcomes.json of audit; empty where it does not say."""
+    return {str(probe): str(question) for probe, question in written.get("questions", {}).items()}
+
+
+def read_segmenter(written: Mapping[str, Any]) -> tuple[SegmenterRow, ...]:
+    """The metrics.json of segment: one row per hospital.
+
+    Raises:
+        RecordError: a field is missing.
+    """
+    with _Naming("segment/metrics.json"):
+        return tuple(
+            SegmenterRow(
+                hospital=row["hospital"],
+                radiographs=int(row["radiographs"]),
+                compared=int(row["measured"]),
+                dice=_number(row["dice"]),
+                surface_distance_px=_number(row["surface_distance_px"]),
+                implausible=int(row["implausible"]),
+                reasons={str(reason): int(count) for reason, count in row["reasons"].items()},
+            )
+            for row in written["hospitals"]
+        )
+
+
+def read_pictures(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
+    """The pictures.npz of audit, one picture per radiograph.
+
+    Keys, with a number per group: "0/name", "0/radiograph", "0/lung_mask", "0/label", "0/heatmap/<method>".
+    """
+    pictures = []
+    for key in [key for key in arrays if key.endswith("/name")]:
+        number = key.removesuffix("name")
+        group, images, masks, labels = (arrays[number + what] for what in ("name", "radiograph", "lung_mask", "label"))
+        heatmap = f"{number}heatmap/"
+        maps = {name.removeprefix(heatmap): arrays[name] for name in arrays if name.startswith(heatmap)}
+        for row in range(len(images)):
+            pictures.append(
+                Picture(
+                    group=str(group),
+                    label="positive" if labels[row] else "negative",
+                    image=np.asarray(images[row], dtype=np.float64),
+                    maps={name: np.asarray(of_method[row], dtype=np.float64) for name, of_method in maps.items()},
+                    lung_mask=masks[row],
+                )
+            )
+    return tuple(pictures)
+
+
+def _method(name: str, card: Mapping[str, Any]) -> Method:
+    return Method(
+        name=name,
+        sees=tuple(card["sees"]),
+        network=str(card.get("network", "")),
+        parameters=card.get("parameters"),
+        seconds=card.get("seconds"),
+        selection=card.get("selection", ""),
+        sees_at_inference=tuple(card.get("sees_at_inference", ())),
+    )
+
+
+def _score(row: Mapping[str, Any]) -> Score:
+    more = {
+        name: _maybe(row.get(name), like=row["auroc"])
+        for name in ("average_precision", "accuracy", "sensitivity", "specificity")
+    }
+    return Score(
+        method=row["method"],
+        group=row["group"],
+        role=row["role"],
+        auroc=Estimate.from_json(row["auroc"]),
+        prevalence=_number(row.get("prevalence")),
+        threshold=_number(row.get("threshold")),
+        **more,
+    )
+
+
+def _maybe(written: object, like: Mapping[str, Any] | None = None) -> Estimate | None:
+    # An estimate, a bare number (with the counts of `like`), or nothing.
+    if isinstance(written, Mapping):
+        return Estimate.from_json(written)
+    if isinstance(written, int | float) and like is not None:
+        return without_interval(
+            float(written), n=like["n"], n_patients=like["n_patients"], n_positive=like["n_positive"]
+        )
+    return None
+
+
+def _number(written: object) -> float:
+    return float(written) if isinstance(written, int | float) else NAN
+
+
+def _names(written: str | Sequence[str]) -> tuple[str, ...]:
+    return (written,) if isinstance(written, str) else tuple(written)
+
+
+class _Naming:
+    """Turns a missing field into a sentence that names the file."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KeyError):
+            raise RecordError(
+                f"{self.file} has no field '{error.args[0]}'; it was written by another version. "
+                "Remove that stage's folder from the run and start the run again."
+            ) from error

@@ -1,0 +1,61 @@
+"""The report as one HTML file that needs nothing else: no script, no network, no font or picture from elsewhere."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from medtea.report.contents import Contents
+from medtea.report.figures import forest_plot, inline, montage, slope_plot
+from medtea.report.tables import (
+    difference_table,
+    flow_table,
+    gap_table,
+    main_table,
+    method_table,
+    operating_table,
+    outcome_table,
+    refused_table,
+    segmenter_table,
+)
+from medtea.report.words import findings, limits, void
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("medtea.report", package_path=""),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def page(contents: Contents) -> str:
+    """The whole page. Every name is shown as text, whatever it holds."""
+    metrics = contents.metrics
+    probes = dict.fromkeys(outcome.probe for outcome in contents.outcomes)
+    return _TEMPLATES.get_template("page.html").render(
+        contents=contents,
+        style=Markup(_TEMPLATES.loader.get_source(_TEMPLATES, "page.css")[0]),  # type: ignore[union-attr]
+        main=main_table(metrics, contents.outcomes),
+        findings=findings(metrics),
+        forest=Markup(inline(forest_plot(metrics))),
+        slope=Markup(inline(slope_plot(metrics))),
+        more=[
+            table for table in (gap_table(metrics), difference_table(metrics), operating_table(metrics)) if table.rows
+        ],
+        thresholds={s.method: s.threshold for s in metrics.scores if s.threshold == s.threshold},
+        montage=montage(contents.pictures),
+        segmenter=segmenter_table(contents.segmenter),
+        flow=flow_table(contents.flow),
+        refused=refused_table(contents.refused),
+        probes=[
+            {
+                "table": outcome_table(probe, contents.outcomes),
+                "question": contents.questions.get(probe, ""),
+                "void": void(contents.outcomes, probe),
+            }
+            for probe in probes
+        ],
+        methods=method_table(metrics),
+        limits=limits(contents),
+    )

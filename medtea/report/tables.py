@@ -1,0 +1,327 @@
+"""The report's tables, made once and shown in three places: the terminal (rich), Markdown and the page."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from medtea.core.names import Field
+from medtea.metrics.intervals import Estimate
+from medtea.report.contents import Contents, Metrics, Outcome, Score, SegmenterRow
+
+RELEVANCE_PROBE = "background_relevance"
+NO_ANSWER = "no answer"
+NOT_COMPUTED = "not computed"
+ROLES = {"iid": "IID", "ood": "OOD"}
+_FIELDS = {str(field): place for place, field in enumerate(Field)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number or word, with what belongs beside it in smaller type; bad marks what a reader must not overlook."""
+
+    text: str
+    detail: str = ""
+    bad: bool = False
+
+    def __str__(self) -> str:
+        """Both in one line, the detail in brackets."""
+        return f"{self.text} ({self.detail})" if self.detail else self.text
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading; tag is a short mark such as IID, note a line of small print; numbers are set flush right."""
+
+    text: str
+    tag: str = ""
+    note: str = ""
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, columns and rows of cells; the first cell of a row names it."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def main_table(metrics: Metrics, outcomes: Sequence[Outcome] = ()) -> Table:
+    """One row per method: AUROC per group, relevance outside the lungs at the groups not seen, and what it saw."""
+    groups = metrics.groups
+    shown = _relevance_groups(metrics, outcomes)
+    sees = {method.name: method.sees for method in metrics.methods}
+    columns = [Column("method")]
+    columns += [Column(group, tag(role), _counts(metrics, group), numeric=True) for group, role in groups.items()]
+    columns += [
+        Column("relevance outside the lungs", note=f"at {group}; area share {_share(outcomes, group)}", numeric=True)
+        for group in shown
+    ]
+    columns.append(Column("saw"))
+    rows = []
+    for name in metrics.names:
+        cells = [Cell(name)]
+        cells += [_auroc(metrics.score(name, group)) for group in groups]
+        cells += [_relevance(outcomes, name, group) for group in shown]
+        cells.append(Cell(_fields(sees.get(name, ()))))
+        rows.append(tuple(cells))
+    return Table("AUROC with its 95 % interval, per method and hospital", tuple(columns), tuple(rows))
+
+
+def operating_table(metrics: Metrics) -> Table:
+    """Each method and group: average precision beside the prevalence, and the rates at the carried-over threshold."""
+    columns = [Column("method"), Column("group")]
+    heads = ("average precision", "prevalence", "accuracy", "sensitivity", "specificity")
+    columns += [Column(head, numeric=True) for head in heads]
+    rows = []
+    for group, role in metrics.groups.items():
+        for name in metrics.names:
+            score = metrics.score(name, group)
+            if score is not None:
+                rates = (score.accuracy, score.sensitivity, score.specificity)
+                cells = [Cell(name), Cell(group, tag(role)), number(score.average_precision)]
+                cells += [Cell(_plain(score.prevalence)), *(number(rate) for rate in rates)]
+                rows.append(tuple(cells))
+    return Table("Average precision and the rates at one threshold", tuple(columns), tuple(rows))
+
+
+def gap_table(metrics: Metrics) -> Table:
+    """Each method's fall in AUROC from the hospitals seen to those not seen."""
+    columns = (Column("method"), Column("from", "IID"), Column("to", "OOD"), Column("fall in AUROC", numeric=True))
+    rows = tuple(
+        (Cell(gap.method), Cell(listed(gap.iid)), Cell(listed(gap.ood)), number(gap.difference, signed=True))
+        for gap in metrics.gaps
+    )
+    return Table("Fall in AUROC from hospitals seen in training to hospitals not seen", columns, rows)
+
+
+def difference_table(metrics: Metrics) -> Table:
+    """Each method's AUROC less erm's on the same radiographs."""
+    columns = (Column("method"), Column("group"), Column("AUROC less that of erm", numeric=True))
+    groups = metrics.groups
+    rows = tuple(
+        (Cell(row.method), Cell(row.group, tag(groups.get(row.group, ""))), number(row.difference, signed=True))
+        for row in metrics.differences_to_erm
+    )
+    return Table("Difference to erm on the same radiographs", columns, rows)
+
+
+def segmenter_table(rows: Sequence[SegmenterRow]) -> Table:
+    """The segmenter per hospital."""
+    columns = (
+        Column("hospital"),
+        Column("radiographs", numeric=True),
+        Column("compared", note="given mask; not learnt from", numeric=True),
+        Column("mean Dice", numeric=True),
+        Column("mean surface distance", note="pixels", numeric=True),
+        Column("implausible masks", numeric=True),
+        Column("why"),
+    )
+    made = tuple(
+        (
+            Cell(row.hospital),
+            Cell(str(row.radiographs)),
+            Cell(str(row.compared)),
+            Cell(_plain(row.dice)),
+            Cell(_plain(row.surface_distance_px)),
+            Cell(str(row.implausible)),
+            Cell("; ".join(f"{reason}: {count}" for reason, count in row.reasons.items())),
+        )
+        for row in rows
+    )
+    return Table("Lung segmenter per hospital", columns, made)
+
+
+def flow_table(flow: pd.DataFrame) -> Table:
+    """What became of every file, per hospital: flow.csv as ingest wrote it."""
+    columns = tuple(Column(str(name), numeric=name != "hospital") for name in flow.columns)
+    rows = tuple(tuple(Cell(str(value)) for value in row) for row in flow.itertuples(index=False))
+    return Table("Files found, accepted and refused, per hospital", columns, rows)
+
+
+def refused_table(refused: pd.DataFrame) -> Table:
+    """How many files each hospital lost to each reason, from refused.csv."""
+    if refused.empty:
+        return Table("Refused files by reason", (Column("reason"),), ())
+    pairs = zip(refused["reason"].astype(str), refused["hospital"].astype(str), strict=True)
+    counts = Counter(pairs)
+    hospitals = sorted({hospital for _, hospital in counts})
+    columns = (Column("reason"), *(Column(hospital, numeric=True) for hospital in hospitals))
+    rows = tuple(
+        (Cell(reason), *(Cell(str(counts[reason, hospital])) for hospital in hospitals))
+        for reason in sorted({reason for reason, _ in counts})
+    )
+    return Table("Refused files by reason", columns, rows)
+
+
+def outcome_table(probe: str, outcomes: Sequence[Outcome]) -> Table:
+    """All outcomes of one probe: a row per method, a column per group with its reference."""
+    mine = [outcome for outcome in outcomes if outcome.probe == probe]
+    groups = list(dict.fromkeys(outcome.group for outcome in mine))
+    columns = [Column("method")]
+    for group in groups:
+        known = {f"{o.reference:.2f}" for o in mine if o.group == group and not math.isnan(o.reference)}
+        columns.append(Column(group, note=f"reference {' or '.join(sorted(known))}" if known else "", numeric=True))
+    found = {(outcome.method, outcome.group): _with_control(outcome) for outcome in mine}
+    rows = tuple(
+        (Cell(method), *(found.get((method, group), Cell(NOT_COMPUTED)) for group in groups))
+        for method in dict.fromkeys(outcome.method for outcome in mine)
+    )
+    return Table(_words(probe), tuple(columns), rows)
+
+
+def method_table(metrics: Metrics) -> Table:
+    """What each method was allowed to see, its network, its cost and how its checkpoint was chosen."""
+    columns = (
+        Column("method"),
+        Column("saw in training"),
+        Column("needs at inference"),
+        Column("network"),
+        Column("parameters", numeric=True),
+        Column("training time", numeric=True),
+        Column("checkpoint chosen by"),
+    )
+    rows = tuple(
+        (
+            Cell(method.name),
+            Cell(_fields(method.sees)),
+            Cell(_fields(method.sees_at_inference)),
+            Cell(method.network or "not stated"),
+            Cell("not stated" if method.parameters is None else f"{method.parameters:,}"),
+            Cell("not stated" if method.seconds is None else f"{method.seconds:,.0f} s"),
+            Cell(method.selection or "not stated"),
+        )
+        for method in metrics.methods
+    )
+    return Table("What each method saw in training, and needs at inference", columns, rows)
+
+
+def markdown_tables(contents: Contents) -> str:
+    """The tables of results as one Markdown text, for table.md and docs/results."""
+    metrics = contents.metrics
+    tables = [main_table(metrics, contents.outcomes), gap_table(metrics), difference_table(metrics)]
+    tables += [operating_table(metrics), method_table(metrics)]
+    return "\n".join(f"**{table.caption}**\n\n{to_markdown(table)}" for table in tables if table.rows)
+
+
+def to_terminal(table: Table) -> RichTable:
+    """The table for the terminal. Names are shown as they are: neither markup nor control codes take effect."""
+    made = RichTable(title=_printable(table.caption), title_justify="left", header_style="bold", show_lines=True)
+    for column in table.columns:
+        heading = "\n".join(part for part in (column.text, column.tag, column.note) if part)
+        made.add_column(Text(_printable(heading)), justify="right" if column.numeric else "left")
+    for row in table.rows:
+        # An interval goes below its number: three hospitals fit into 100 columns that way.
+        lines = [f"{cell.text}\n{cell.detail}" if cell.detail else cell.text for cell in row]
+        made.add_row(
+            *(Text(_printable(line), style="red" if cell.bad else "") for line, cell in zip(lines, row, strict=True))
+        )
+    return made
+
+
+def to_markdown(table: Table) -> str:
+    """The table as GitHub Markdown; what would end a cell or open a tag is escaped."""
+    heads = [" ".join(filter(None, (c.text, c.tag and f"[{c.tag}]", c.note and f"({c.note})"))) for c in table.columns]
+    lines = [heads, ["---:" if column.numeric else "---" for column in table.columns]]
+    lines += [[str(cell) for cell in row] for row in table.rows]
+    kept = [lines[1] if i == 1 else [_escaped(cell) for cell in line] for i, line in enumerate(lines)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in kept)
+
+
+def tag(role: str) -> str:
+    """The role of a group as it is printed beside it."""
+    return ROLES.get(role, role)
+
+
+def number(found: Estimate | None, *, signed: bool = False, missing: str = NOT_COMPUTED) -> Cell:
+    """An estimate as a cell: the number, and its interval as the detail."""
+    if found is None:
+        return Cell(missing)
+    value, _, rest = found.text(signed=signed).partition(" (")
+    return Cell(value, rest.removesuffix(")"))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as in a sentence: "A", "A and B", "A, B and C"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def _auroc(score: Score | None) -> Cell:
+    if score is None:
+        return Cell(NOT_COMPUTED)
+    cell = number(score.auroc)
+    # An interval wholly below one half: the ranking is turned round.
+    return Cell(cell.text, cell.detail, bad=score.auroc.has_interval and score.auroc.high < 0.5)
+
+
+def _with_control(outcome: Outcome) -> Cell:
+    cell = number(outcome.estimate)
+    if outcome.control is None:
+        return cell
+    control = f"control {number(outcome.control).text}"
+    return Cell(cell.text, f"{cell.detail}; {control}" if cell.detail else control)
+
+
+def _counts(metrics: Metrics, group: str) -> str:
+    counts = {
+        (score.auroc.n, score.auroc.n_positive, score.auroc.n_patients)
+        for score in metrics.scores
+        if score.group == group
+    }
+    if len(counts) != 1:
+        return "n differs by method"
+    n, positive, patients = counts.pop()
+    return f"n {n}, {positive} positive" + ("" if patients == n else f"; {patients} patients")
+
+
+def _relevance_groups(metrics: Metrics, outcomes: Sequence[Outcome]) -> list[str]:
+    # The first group not seen in training; without one the first of all: the others stand in the audit's own table.
+    measured = {outcome.group for outcome in outcomes if outcome.probe == RELEVANCE_PROBE}
+    groups = [group for group in metrics.groups if group in measured]
+    return ([group for group in groups if metrics.groups[group] == "ood"] or groups)[:1]
+
+
+def _relevance(outcomes: Sequence[Outcome], method: str, group: str) -> Cell:
+    wanted = (RELEVANCE_PROBE, method, group)
+    return next((number(o.estimate) for o in outcomes if (o.probe, o.method, o.group) == wanted), Cell(NOT_COMPUTED))
+
+
+def _share(outcomes: Sequence[Outcome], group: str) -> str:
+    shares = [o.reference for o in outcomes if (o.probe, o.group) == (RELEVANCE_PROBE, group)]
+    known = [share for share in shares if not math.isnan(share)]
+    return _plain(known[0]) if known else NO_ANSWER
+
+
+def _plain(value: float, missing: str = NO_ANSWER) -> str:
+    return missing if math.isnan(value) else f"{value:.2f}"
+
+
+def _fields(names: Sequence[str]) -> str:
+    # In the order in which core.names lists them, the radiograph first.
+    return (
+        ", ".join(_words(name) for name in sorted(names, key=lambda name: (_FIELDS.get(name, len(_FIELDS)), name)))
+        or "not stated"
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _escaped(text: str) -> str:
+    flat = _printable(text.replace("\n", " ")).replace("&", "&amp;").replace("<", "&lt;")
+    for letter in "\\`*_[]|":
+        flat = flat.replace(letter, f"\\{letter}")
+    return flat
