@@ -8,7 +8,6 @@ with hidden layers or exact ε > 0; an ordinary training step costs 3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,13 +93,15 @@ class HeatmapPass(nn.Module):
         stabiliser = _epsilon(epsilon, x)
         keep = logits_graph or bool(self.layers) or (stabiliser is not None and exact)
         with torch.autocast(x.device.type, enabled=False):  # half precision ruins relevance
-            with nullcontext() if keep else torch.no_grad():
-                kept, steps = self._there(x, stabiliser, exact)
+            kept, steps = self._there(x, stabiliser, exact, keep)
             maps = self._back(x, cotangent, kept, steps)
         return Heatmaps(kept[self.trace.logits], maps)
 
-    def _there(self, x: Tensor, epsilon: Tensor | None, exact: bool) -> tuple[dict[str, Any], list[Step | None]]:
+    def _there(
+        self, x: Tensor, epsilon: Tensor | None, exact: bool, keep: bool
+    ) -> tuple[dict[str, Any], list[Step | None]]:
         """Forward through all operators; returns the values to keep and what each operator remembers."""
+        graph = torch.is_grad_enabled()
         values = {**self.trace.values(), self.trace.radiograph: x}
         wanted = {*self.layers.values(), self.trace.logits}
         steps: list[Step | None] = []
@@ -112,7 +113,8 @@ class HeatmapPass(nn.Module):
             else:
                 step = op.step(Setting(epsilon, exact, op.module))
                 steps.append(step)
-                values[op.name] = step.forward(*arguments, **named)
+                with torch.set_grad_enabled(graph and keep):
+                    values[op.name] = step.forward(*arguments, **named)
             for name in op.finished:
                 if name not in wanted:
                     del values[name]
@@ -134,7 +136,7 @@ class HeatmapPass(nn.Module):
                 convolution = steps[self.folded[i]]
                 assert convolution is not None
                 assert isinstance(step, BatchNorm)
-                convolution.scale = step.factor
+                convolution.scale = step.factor()
                 parts: Sequence[Tensor] = (g,)
             else:
                 parts = step.adjoint(g)

@@ -46,7 +46,8 @@ class Step:
     """One operator at work on one batch: `forward` computes and remembers, `adjoint` sends G back.
 
     `reads` are the positions of the arguments that may depend on the radiograph; `adjoint` returns one G for each of
-    them, in order (a list of tensors counts as its members).
+    them, in order (a list of tensors counts as its members). `forward` often runs without a graph, so it remembers
+    parameters themselves and leaves it to `adjoint` to compute with them.
     """
 
     reads: ClassVar[tuple[int, ...]] = (0,)
@@ -131,12 +132,12 @@ class AddMatrixProduct(Step):
 
     def forward(self, bias: Tensor, x: Tensor, matrix: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
         """Fully connected layer as a matrix product."""
-        self.matrix = matrix * alpha
+        self.matrix, self.alpha = matrix, alpha
         return torch.addmm(bias, x, matrix, beta=beta, alpha=alpha)
 
     def adjoint(self, g: Tensor) -> Sequence[Tensor]:
         """α G Wᵀ."""
-        return (g @ self.matrix.t(),)
+        return (g @ self.matrix.t() * self.alpha,)
 
 
 class BatchNorm(Step):
@@ -167,13 +168,16 @@ class BatchNorm(Step):
             assert variance is not None
             y = F.batch_norm(x, mean, variance, weight, bias, False, momentum, eps)
             inverse = (variance + eps).rsqrt()
-        inverse = inverse.detach()
-        self.factor = inverse if weight is None else weight * inverse
+        self.weight, self.inverse = weight, inverse.detach()
         return y
+
+    def factor(self) -> Tensor:
+        """γ / σ per channel."""
+        return self.inverse if self.weight is None else self.weight * self.inverse
 
     def adjoint(self, g: Tensor) -> Sequence[Tensor]:
         """G γ / σ."""
-        return (g * self.factor.view(1, -1, *[1] * (g.ndim - 2)),)
+        return (g * self.factor().view(1, -1, *[1] * (g.ndim - 2)),)
 
 
 class Relu(Step):
@@ -488,6 +492,9 @@ def _momentum(module: nn.Module, traced: float) -> float:
     return module.momentum
 
 
+# Takes the values, item 0, of an adaptive max pool's (values, positions).
+GETITEM = "<built-in function getitem>"
+
 RULES: dict[str, type[Step]] = {
     "aten.conv1d.default": Convolution,
     "aten.conv1d.padding": Convolution,
@@ -532,6 +539,7 @@ RULES: dict[str, type[Step]] = {
     "aten.transpose.int": Transpose,
     "aten.pad.default": Pad,
     "aten.constant_pad_nd.default": Pad,
+    GETITEM: Same,
     "aten.clone.default": Same,
     "aten.contiguous.default": Same,
     "aten.alias.default": Same,

@@ -19,7 +19,7 @@ from torch.export import Dim
 from torch.export.graph_signature import InputKind
 
 from medtea.core.errors import UsageError
-from medtea.lrp.rules import RULES, Dropout, Same, Step
+from medtea.lrp.rules import GETITEM, RULES, Dropout, Same, Step
 
 # Asked of a tensor's shape, not of its values: nothing flows back through these.
 SIZES = {"aten.sym_size.int", "aten.sym_numel.default"}
@@ -110,7 +110,9 @@ def _read(network: nn.Module, exported: torch.export.ExportedProgram, shape: tup
             tensors[name] = found
     reader = _Reader(network, radiograph)
     for node in exported.graph.nodes:
-        if node.op == "call_function" and str(node.target) not in CHECKS:
+        # A pool's positions are listed even when nobody reads them.
+        unread = str(node.target) == GETITEM and not node.users
+        if node.op == "call_function" and str(node.target) not in CHECKS and not unread:
             reader.add(node)
     outputs = exported.graph.output_node().args[0]
     value = outputs[0].meta["val"] if isinstance(outputs, Sequence) and len(outputs) == 1 else None
@@ -156,7 +158,7 @@ class _Reader:
     def _rule(self, node: fx.Node, arguments: tuple[Any, ...], named: dict[str, Any], where: str) -> type[Step]:
         target = str(node.target)
         if target not in RULES:
-            known = ", ".join(sorted({name.split(".")[1].rstrip("_") for name in RULES}))
+            known = ", ".join(sorted({name.split(".")[1].rstrip("_") for name in RULES if name != GETITEM}))
             raise UsageError(
                 f"Operator {target!r} in {where} has no relevance rule. Rules exist for: {known}. "
                 "Replace the operator, or add a rule to medtea/lrp/rules.py."
@@ -174,6 +176,8 @@ class _Reader:
             raise UsageError(f"Operator {target!r} in {where} takes the radiograph in a place without a rule.")
         if target == "aten.pad.default" and len(arguments) > 2 and arguments[2] != "constant":
             raise UsageError(f"Operator {target!r} in {where} pads by {arguments[2]!r}; a rule exists for 'constant'.")
+        if target == GETITEM and arguments[1] != 0:
+            raise UsageError(f"The positions kept by the pool in {where} are used as values; they have no relevance.")
         return step
 
     def _flat(self, arguments: tuple[Any, ...], step: type[Step]) -> Iterator[str | None]:
