@@ -122,13 +122,18 @@ def write_radiograph(
     return str(dataset.SOPInstanceUID)
 
 
+def instance_uid(hospital: str, patient: str, study: str, instance: str) -> str:
+    """The SOPInstanceUID that `write_radiograph` gives, known before anything is written."""
+    return str(generate_uid(entropy_srcs=["instance", hospital, patient, study, instance]))
+
+
 def _dataset(vendor: Vendor, names: list[str]) -> FileDataset:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = vendor.syntax if not vendor.syntax.is_encapsulated else ExplicitVRLittleEndian
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     is_dx = vendor.modality == "DX"
     dataset.SOPClassUID = DigitalXRayImageStorageForPresentation if is_dx else ComputedRadiographyImageStorage
-    dataset.SOPInstanceUID = generate_uid(entropy_srcs=["instance", *names])
+    dataset.SOPInstanceUID = instance_uid(*names)
     dataset.StudyInstanceUID = generate_uid(entropy_srcs=["study", *names[:3]])
     dataset.SeriesInstanceUID = generate_uid(entropy_srcs=["series", *names[:3]])
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID

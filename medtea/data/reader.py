@@ -176,5 +176,5 @@ def _by_type(values: NDArray[Any]) -> NDArray[np.float32]:
         raise DataError("The image holds values that are not numbers.")
     low, high = float(values.min()), float(values.max())
     if (low >= 0 and high <= 1) or low == high:
-        return np.clip(values, 0, 1).astype(np.float32)
+        return np.asarray(np.clip(values, 0, 1), dtype=np.float32)
     return np.asarray((values - low) / (high - low), dtype=np.float32)

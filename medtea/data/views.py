@@ -23,11 +23,12 @@ _MEANINGS = {"ANTERO POSTERIOR": "AP", "ANTEROPOSTERIOR": "AP", "POSTERO ANTERIO
 
 def view_of(dataset: Dataset) -> str:
     """PA, AP, NOT_FRONTAL, or UNKNOWN where the header says nothing that is understood."""
-    position = _from_words(str(dataset.get("ViewPosition") or ""))
+    position = view_from_words(str(dataset.get("ViewPosition") or ""))
     return position if position != UNKNOWN else _from_codes(dataset)
 
 
-def _from_words(text: str) -> str:
+def view_from_words(text: str) -> str:
+    """PA, AP, NOT_FRONTAL or UNKNOWN, from what a header or a table says ("PA", "AP supine", "left lateral")."""
     words = re.split(r"[^A-Z]+", text.upper())
     if _NOT_FRONTAL_WORDS.intersection(words):
         return NOT_FRONTAL
@@ -43,4 +44,4 @@ def _from_codes(dataset: Dataset) -> str:
     if not items:
         return UNKNOWN
     code = str(items[0].get("CodeValue") or "").strip()
-    return _CODES.get(code) or _from_words(str(items[0].get("CodeMeaning") or ""))
+    return _CODES.get(code) or view_from_words(str(items[0].get("CodeMeaning") or ""))
