@@ -104,7 +104,7 @@ def slope_plot(metrics: Metrics) -> str:
         axes.axhline(0.5, color=_OF["muted"], linewidth=0.8, dashes=(3, 3))
         for x, group in enumerate(groups):
             if not any(score.auroc.answered for score in metrics.scores if score.group == group):
-                axes.text(x, 0.5, "no answer", rotation=90, ha="center", va="bottom", color=_OF["muted"])
+                axes.text(x, 0.53, "no answer", rotation=90, ha="center", va="bottom", color=_OF["muted"])
         axes.set_xticks(range(len(groups)))
         axes.set_xticklabels([f"{_folded(group)}\n{tag(metrics.groups[group])}" for group in groups], color=_OF["ink"])
         axes.set_ylabel("AUROC (dashed: chance)")
@@ -169,7 +169,7 @@ def montage_svg(pictures: Sequence[Picture]) -> str:
         grid = figure.subplots(max(len(rows), 1), width, squeeze=False)
         for axes in grid.flat:
             axes.axis("off")
-        for line, row, picture in zip(grid, rows, pictures, strict=True):
+        for line, row, picture in zip(grid, rows, pictures, strict=False):
             shown = [_grey(picture.image)] + [overlay(picture.image, m, _limit(m)) for m in picture.maps.values()]
             for axes, panel, pixels in zip(line, row.panels, shown, strict=False):
                 axes.imshow(pixels)
@@ -199,8 +199,9 @@ def _forest_row(axes: Axes, score: Score | None, name: str, place: int, height: 
     if score is None or not score.auroc.answered:
         return
     if score.auroc.has_interval:
-        axes.plot([score.auroc.low, score.auroc.high], [height, height], color=colour, linewidth=1.8)
-    axes.plot([score.auroc.value], [height], color=colour, marker=MARKERS[place % len(MARKERS)], markersize=5.5)
+        axes.plot([score.auroc.low, score.auroc.high], [height, height], color=colour, linewidth=1.8, clip_on=False)
+    marker = MARKERS[place % len(MARKERS)]
+    axes.plot([score.auroc.value], [height], color=colour, marker=marker, markersize=5.5, clip_on=False)
 
 
 def _beside(axes: Axes, height: float, left: str, right: str, weight: str = "normal") -> None:
@@ -263,9 +264,11 @@ def _svg(figure: Figure, name: str, title: str, description: str) -> str:
     text = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", "system-ui, sans-serif", text)
     size = re.search(r'<svg[^>]*?\swidth="([\d.]+)pt"', text)
     width = float(size[1]) * 96 / 72 if size else WIDTH * 96
-    head = f'<svg role="img" aria-labelledby="{name}-title" style="width: {width:.0f}px; stroke-linejoin: round" '
+    head = f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-numbers" '
+    head += f'style="width: {width:.0f}px; stroke-linejoin: round" '
     text = re.sub(r'\s(width|height)="[\d.]+pt"', "", text, count=2).replace("<svg ", head, 1)
-    told = f'<title id="{name}-title">{escape(title)}. {escape(description)}</title>'
+    # The title is short, because browsers show it as a tooltip; the numbers are for those who do not see the plot.
+    told = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-numbers">{escape(description)}</desc>'
     return re.sub(r"(<svg[^>]*>)", lambda m: m[1] + told, text, count=1)
 
 

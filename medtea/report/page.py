@@ -40,9 +40,8 @@ def page(contents: Contents) -> str:
         findings=findings(metrics),
         forest=Markup(inline(forest_plot(metrics))),
         slope=Markup(inline(slope_plot(metrics))),
-        more=[
-            table for table in (gap_table(metrics), difference_table(metrics), operating_table(metrics)) if table.rows
-        ],
+        differences=[table for table in (gap_table(metrics), difference_table(metrics)) if table.rows],
+        operating=operating_table(metrics),
         thresholds={s.method: s.threshold for s in metrics.scores if s.threshold == s.threshold},
         montage=montage(contents.pictures),
         segmenter=segmenter_table(contents.segmenter),
@@ -52,6 +51,7 @@ def page(contents: Contents) -> str:
             {
                 "table": outcome_table(probe, contents.outcomes),
                 "question": contents.questions.get(probe, ""),
+                "sentences": [o.sentence for o in contents.outcomes if o.probe == probe and o.sentence],
                 "void": void(contents.outcomes, probe),
             }
             for probe in probes

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from oracles.made_report import GROUPS, contents, difference, metrics_json
+
+from medtea.report.contents import read_metrics
+from medtea.report.words import findings, limits
+
+
+def said(**given):
+    return "\n".join(findings(read_metrics(metrics_json(**given))))
+
+
+def test_a_fall_is_told_with_its_interval_and_both_ends():
+    assert (
+        "erm lost 0.94 (0.89 to 0.99) AUROC from north and west (seen in training) to east (not seen), 1.00 to 0.06; "
+        "the interval excludes 0." in said()
+    )
+
+
+def test_a_change_whose_interval_holds_0_is_called_neither_shown_nor_absent():
+    assert "tea lost 0.03 (-0.02 to 0.08)" in said()
+    assert "includes 0, so neither a change nor its absence is shown" in said()
+
+
+def test_a_gain_is_told_as_a_gain_with_its_interval_turned_round():
+    written = metrics_json()
+    written["gaps"] = [{**written["gaps"][0], "difference": difference(-0.2)}]
+    assert "teacher gained 0.20 (0.15 to 0.25) AUROC" in findings(read_metrics(written))[0]
+
+
+def test_a_ranking_turned_round_is_named():
+    assert "erm ranks the wrong way round at east: AUROC 0.06 (0.01 to 0.09), wholly below 0.5." in said()
+    assert "tea ranks" not in said()
+
+
+def test_differences_to_erm_are_told_for_groups_not_seen_only():
+    written = metrics_json()
+    written["differences_to_erm"].append({"method": "tea", "group": "north", "difference": difference(0.1)})
+    sentences = findings(read_metrics(written))
+    assert sum("than that of erm" in sentence for sentence in sentences) == 3
+    assert not any(sentence.startswith("At north") for sentence in sentences)
+
+
+def test_what_has_no_answer_is_named_with_its_reason():
+    assert "south has no answer for teacher, tea, erm and logit_distil: all 30 radiographs are negative" in said(
+        one_class="south"
+    )
+
+
+def test_a_gap_without_an_answer_is_not_told_as_a_number():
+    written = metrics_json(one_class="south")
+    nothing = {**difference(0.0), "value": None, "low": None, "high": None}
+    written["gaps"] = [{"method": "tea", "iid": ["north"], "ood": ["south"], "difference": nothing}]
+    written["differences_to_erm"] = [{"method": "tea", "group": "south", "difference": nothing}]
+    sentences = findings(read_metrics(written))
+    assert sentences[0].endswith("has no answer, because one of these groups has none.")
+    assert "At south, tea cannot be compared with erm: there is no answer." in sentences
+
+
+def test_limits_are_those_of_this_run():
+    told = "\n".join(limits(contents()))
+    assert "east alone stands for all hospitals not seen in training" in told
+    assert "3 radiographs of east are in no number: implausible lung mask." in told
+    assert "How good the lung masks are at east is not known" in told
+    assert "The interval of erm at north and erm at west has no width" in told
+    assert "7 differences are shown, none adjusted" in told
+    assert "another seed" in told
+    assert told.endswith("nothing here says how a method does on people.")
+
+
+def test_without_unseen_hospitals_the_page_says_that_nothing_is_known_of_new_ones():
+    seen = dict.fromkeys(GROUPS, "iid")
+    assert limits(contents(seen))[0].startswith("No hospital was kept away from training")
+
+
+def test_few_radiographs_are_named_only_where_they_are_few():
+    assert not any("Few radiographs" in sentence for sentence in limits(contents()))
+    made = contents()
+    small = [replace(score, auroc=replace(score.auroc, n_positive=9)) for score in made.metrics.scores]
+    told = limits(replace(made, metrics=replace(made.metrics, scores=tuple(small))))
+    assert any("Few radiographs: north (9 of the rarer class)" in sentence for sentence in told)
