@@ -100,6 +100,7 @@ def network_with(make) -> nn.Sequential:
     return network
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("name", OPERATORS)
 def test_map_is_the_gradient_times_the_input_and_its_loss_has_the_right_slope(name: str):
     network = network_with(OPERATORS[name])
@@ -140,6 +141,12 @@ def test_operator_without_rule_is_refused_by_name_and_place(name: str):
 def test_product_of_two_activations_is_refused():
     network = network_with(lambda: Change(lambda x: x * x.mean((2, 3), keepdim=True)))
     with pytest.raises(UsageError, match=r"aten.mul.Tensor.*second value that depends on the radiograph"):
+        HeatmapPass(network, torch.rand(1, 1, 6, 6, dtype=torch.float64))
+
+
+def test_positions_kept_by_a_pool_are_refused_as_values():
+    network = network_with(lambda: Change(lambda x: nn.functional.adaptive_max_pool2d(x, 2, True)[1] * 1.0))
+    with pytest.raises(UsageError, match=r"positions kept by the pool in module '2'"):
         HeatmapPass(network, torch.rand(1, 1, 6, 6, dtype=torch.float64))
 
 
