@@ -1,0 +1,1 @@
+"""Wing: every file of a source ends as an accepted radiograph or as a refusal with its reason."""

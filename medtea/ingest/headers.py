@@ -1,0 +1,82 @@
+"""What a DICOM header says about a radiograph, in words that do not depend on the hospital."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from medtea.core.errors import DataError
+from medtea.data.pixels import open_dicom, quiet_pydicom, refuse_unusable
+from medtea.data.views import UNKNOWN, view_of
+
+# Defined terms of BodyPartExamined (PS3.16 Annex L) that are certainly not a chest. What is in neither this list nor
+# known as a chest passes: hospitals write it in their own language, or leave it empty.
+OTHER_BODY_PARTS = frozenset(
+    {"ABDOMEN", "ANKLE", "ARM", "BREAST", "CALCANEUS", "CLAVICLE", "COCCYX", "CSPINE", "ELBOW", "EXTREMITY"}
+    | {"FEMUR", "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HIP", "HUMERUS", "JAW", "KNEE", "LEG", "LSPINE"}
+    | {"MANDIBLE", "NECK", "PATELLA", "PELVIS", "RADIUS", "SACRUM", "SHOULDER", "SKULL", "SPINE", "SSPINE"}
+    | {"TEETH", "THIGH", "TIBIA", "TOE", "TSPINE", "ULNA", "WRIST", "ZYGOMA"}
+)
+LONGEST_DEVICE = 64
+
+
+@dataclass(frozen=True)
+class Header:
+    """The fields of a radiograph's header that medtea uses.
+
+    Attributes:
+        instance: SOPInstanceUID, "" where missing.
+        patient: PatientID, None where empty.
+        study: StudyInstanceUID, None where empty.
+        view: "PA", "AP" or "unknown".
+        device: Manufacturer and ManufacturerModelName, "unknown" where both are empty.
+    """
+
+    instance: str
+    patient: str | None
+    study: str | None
+    view: str
+    device: str
+
+
+def read_header(path: Path) -> Header:
+    """The header of a frontal chest radiograph; the pixels are not read.
+
+    Raises:
+        DataError: not DICOM, or not a frontal chest radiograph; the text names the element.
+    """
+    dataset = open_dicom(path, header_only=True)
+    refuse_unusable(dataset)
+    with quiet_pydicom():
+        try:
+            _refuse_body_part(dataset)
+            return Header(
+                instance=_text(dataset, "SOPInstanceUID"),
+                patient=_text(dataset, "PatientID") or None,
+                study=_text(dataset, "StudyInstanceUID") or None,
+                view=view_of(dataset),
+                device=_device(dataset),
+            )
+        except DataError:
+            raise
+        except Exception as problem:  # damaged elements make pydicom raise almost any kind
+            raise DataError(f"An element of the header is damaged ({type(problem).__name__}).") from None
+
+
+def _refuse_body_part(dataset: Dataset) -> None:
+    part = _text(dataset, "BodyPartExamined").upper()
+    if part in OTHER_BODY_PARTS:
+        raise DataError(f"BodyPartExamined (0018,0015) is '{part}'; a chest radiograph is CHEST, or it is left empty.")
+
+
+def _device(dataset: Dataset) -> str:
+    words = f"{_text(dataset, 'Manufacturer')} {_text(dataset, 'ManufacturerModelName')}".split()
+    return " ".join(words)[:LONGEST_DEVICE] or UNKNOWN
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    """The element as one line of text without control characters."""
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", str(dataset.get(keyword) or "")).strip()

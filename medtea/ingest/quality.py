@@ -1,0 +1,108 @@
+"""From a radiograph of any size to one of the run's size: crop the empty border, scale the grey values, resize."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from medtea.core.errors import DataError
+
+How = Literal["stretch", "pad"]
+Box = tuple[slice, slice]
+
+FLAT = 0.02  # grey values this close to black or white count as empty
+EMPTY_SHARE = 0.98  # a line is empty when this share of it is: leaves room for a speck
+LARGEST_CROP = 1 / 3  # of the side, at each edge: never crop into a very dark picture
+
+
+def field_box(radiograph: NDArray[np.float32]) -> Box:
+    """Rows and columns that are left when black and white edges are cut off.
+
+    An edge line goes when 98 % of its pixels are within 0.02 of the picture's smallest value or of its largest (in
+    shares of the range between them), and at most a third of the side goes at each edge. Rows go first; columns are
+    judged by the rows that are left.
+
+    Args:
+        radiograph: (rows, columns) in [0, 1].
+    """
+    low, high = float(radiograph.min()), float(radiograph.max())
+    flat = FLAT * (high - low)
+    empty = (radiograph <= low + flat) | (radiograph >= high - flat)
+    rows = _kept(empty.mean(axis=1) >= EMPTY_SHARE)
+    return rows, _kept(empty[rows].mean(axis=0) >= EMPTY_SHARE)
+
+
+def _kept(empty: NDArray[np.bool_]) -> slice:
+    most = int(len(empty) * LARGEST_CROP)
+    first, last = 0, len(empty)
+    while first < most and empty[first]:
+        first += 1
+    while len(empty) - last < most and empty[last - 1]:
+        last -= 1
+    return slice(first, last)
+
+
+def scale(radiograph: NDArray[np.float32], *, low: float = 1, high: float = 99) -> NDArray[np.float32]:
+    """Grey values so that these percentiles become 0 and 1; what lies outside is clipped.
+
+    Raises:
+        DataError: the percentiles are equal.
+    """
+    black, white = (float(value) for value in np.percentile(radiograph, [low, high]))
+    if not white > black:
+        raise DataError(
+            f"Percentiles {low:g} and {high:g} of the pixels are equal; nearly all of the picture is empty."
+        )
+    return np.asarray(np.clip((radiograph - black) / (white - black), 0, 1), dtype=np.float32)
+
+
+def fit(radiograph: NDArray[np.float32], size: int, how: How = "stretch") -> NDArray[np.float32]:
+    """The radiograph on size x size pixels, averaged over the area that a new pixel covers.
+
+    Args:
+        radiograph: (rows, columns) in [0, 1].
+        size: Rows and columns of the result.
+        how: "stretch" changes the sides' ratio; "pad" keeps it and adds black on both sides.
+    """
+    # PIL's bilinear filter widens with the reduction, which antialiases.
+    image = Image.fromarray(np.ascontiguousarray(_square(radiograph, how), dtype=np.float32))
+    resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), dtype=np.float32)
+    return np.asarray(np.clip(resized, 0, 1))
+
+
+def fit_mask(mask: NDArray[np.bool_], size: int, how: How = "stretch") -> NDArray[np.bool_]:
+    """A mask on the grid that `fit` gives: each pixel takes its nearest neighbour."""
+    image = Image.fromarray(np.ascontiguousarray(_square(mask, how), dtype=np.uint8))
+    return np.asarray(image.resize((size, size), Image.Resampling.NEAREST)) > 0
+
+
+def _square(picture: NDArray[np.generic], how: How) -> NDArray[np.generic]:
+    rows, columns = picture.shape
+    if how == "stretch" or rows == columns:
+        return picture
+    side = max(rows, columns)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    padded = np.zeros((side, side), dtype=picture.dtype)
+    padded[top : top + rows, left : left + columns] = picture
+    return padded
+
+
+def prepare(
+    radiograph: NDArray[np.float32], mask: NDArray[np.bool_] | None, *, size: int, how: How = "stretch"
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Crop, scale and fit, the mask along with its radiograph; without a mask, an empty one.
+
+    Raises:
+        DataError: the mask has another shape than the radiograph, or the picture is empty.
+    """
+    if mask is not None and mask.shape != radiograph.shape:
+        raise DataError(
+            f"The mask has {mask.shape[0]} x {mask.shape[1]} pixels and its radiograph {radiograph.shape[0]} x "
+            f"{radiograph.shape[1]}; a mask lies on its radiograph's grid."
+        )
+    box = field_box(radiograph)
+    fitted = fit(scale(radiograph[box]), size, how)
+    return fitted, np.zeros((size, size), dtype=bool) if mask is None else fit_mask(mask[box], size, how)

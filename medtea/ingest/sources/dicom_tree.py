@@ -1,0 +1,148 @@
+"""A folder of DICOM files, one folder per hospital: <root>/<hospital>/**, with labels in a CSV beside them."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from medtea.core.errors import ConfigError, DataError, nearest
+from medtea.core.settings import StrictSettings
+from medtea.ingest.headers import read_header
+from medtea.ingest.sources.source import Candidate, Refused, file_digest, fingerprint_of, inside
+
+MASKS = "masks"
+LABEL_COLUMNS = ("sop_instance_uid", "hospital", "finding", "mask")
+
+
+class Settings(StrictSettings):
+    """Where the tree is."""
+
+    root: Path
+    """The folder with one folder per hospital; a folder `masks` beside them is not read as a hospital."""
+    labels: str | None = "labels.csv"
+    """CSV in the root, keyed by SOPInstanceUID: columns sop_instance_uid, and as far as known hospital (else the
+    folder's name), finding, mask (relative to the root). null: nothing is labelled."""
+    hospitals: tuple[str, ...] = ()
+    """Only these hospitals; all when empty."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One row of the labels."""
+
+    hospital: str
+    finding: str
+    mask: str
+
+
+class Source:
+    """DICOM files as candidates; every file found is one or a refusal."""
+
+    def __init__(self, settings: Settings, *, workspace: Path, seed: int) -> None:  # noqa: ARG002 (the contract's)
+        self.settings = settings
+        self.root = settings.root
+
+    def find(self) -> Iterator[Candidate | Refused]:
+        """One candidate or refusal per file, sorted by path within the root.
+
+        Raises:
+            ConfigError: the root is no folder, the labels cannot be read, or there is no such hospital.
+            DataError: not one label belongs to a file.
+        """
+        labels = self._labels()
+        used: set[str] = set()
+        hospitals: set[str] = set()
+        for path in self._files():
+            found = self._one(path, labels, used)
+            hospitals.add(found.hospital)
+            if not self.settings.hospitals or found.hospital in self.settings.hospitals:
+                yield found
+        for name in self.settings.hospitals:
+            if name not in hospitals:
+                raise ConfigError(f"hospitals: the tree has no hospital '{name}'. {nearest(name, hospitals - {''})}")
+        if labels and not used.intersection(labels):
+            raise DataError(
+                f"None of the {len(labels)} rows of the labels has the SOPInstanceUID of a file in the tree. Check the "
+                "column sop_instance_uid."
+            )
+
+    def fingerprint(self) -> str:
+        """See the contract; the root's own place does not count."""
+        masks = [Path(folder) / name for folder, _, names in os.walk(self.root / MASKS) for name in names]
+        labels = [self.root / self.settings.labels] if self.settings.labels else []
+        return fingerprint_of(self.root, [*self._files(), *masks, *labels], self.settings.model_dump(exclude={"root"}))
+
+    def _files(self) -> list[Path]:
+        if not self.root.is_dir():
+            raise ConfigError(
+                "root: there is no such folder. Give a folder with one folder of DICOM files per hospital."
+            )
+        files = []
+        for folder, folders, names in os.walk(self.root):
+            here = Path(folder)
+            # A link to a folder could lead out of the tree or round in a circle; it is refused as a file is.
+            links = [name for name in folders if (here / name).is_symlink()]
+            folders[:] = [name for name in folders if name not in links and here / name != self.root / MASKS]
+            files += [here / name for name in names + links]
+        labels = self.root / self.settings.labels if self.settings.labels else None
+        return sorted(path for path in files if path != labels)
+
+    def _labels(self) -> dict[str, Label]:
+        if self.settings.labels is None:
+            return {}
+        try:
+            with (self.root / self.settings.labels).open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file, restval="")
+                if LABEL_COLUMNS[0] not in (reader.fieldnames or []):
+                    raise ConfigError(f"labels: the CSV has no column '{LABEL_COLUMNS[0]}'.")
+                return _label_rows(reader)
+        except FileNotFoundError:
+            if self.settings.labels == Settings.model_fields["labels"].default:
+                return {}
+            raise ConfigError("labels: there is no such file in the root. Set labels: null if there is none.") from None
+        except (OSError, UnicodeDecodeError, csv.Error) as problem:
+            raise ConfigError(f"labels: the CSV cannot be read ({type(problem).__name__}); give UTF-8.") from None
+
+    def _one(self, path: Path, labels: dict[str, Label], used: set[str]) -> Candidate | Refused:
+        relative = path.relative_to(self.root)
+        file, hospital = file_digest(relative), relative.parts[0] if len(relative.parts) > 1 else ""
+        try:
+            if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(self.root.resolve())):
+                raise DataError("A link to a folder, or out of the source, is not followed.")
+            if not path.is_file():
+                raise DataError("This is no ordinary file.")
+            header = read_header(path)
+            label = labels.get(header.instance, Label("", "", ""))
+            hospital = label.hospital or hospital
+            if not hospital:
+                raise DataError("The file belongs to no hospital; put it into a folder named after one.")
+            if header.instance and header.instance in used:
+                raise DataError("SOPInstanceUID (0008,0018) stands in an earlier file too; the image is a copy.")
+            mask = inside(self.root, label.mask) if label.mask else None
+        except DataError as reason:
+            return Refused(file, hospital, str(reason))
+        used.add(header.instance)
+        return Candidate(
+            file=file,
+            path=path,
+            hospital=hospital,
+            patient=header.patient,
+            study=header.study,
+            view=header.view,
+            device=header.device,
+            finding=label.finding or None,
+            mask=mask,
+        )
+
+
+def _label_rows(reader: csv.DictReader[str]) -> dict[str, Label]:
+    labels: dict[str, Label] = {}
+    for row in reader:
+        uid, *rest = ((row.get(column) or "").strip() for column in LABEL_COLUMNS)
+        label = Label(*rest)
+        if labels.setdefault(uid, label) != label:
+            raise ConfigError("labels: one SOPInstanceUID stands in two rows that contradict each other; keep one.")
+    return labels
