@@ -6,8 +6,10 @@ drawn twice gives weight 2 to every row of theirs.
     generator = np.random.default_rng(7)
     bootstrap_by_patient(patients, auroc_of(labels, scores), generator=generator).text()   # "0.87 (0.81 to 0.92)"
 
-Percentile intervals (Efron 1979; clusters: Field & Welsh, JRSS B 69, 2007). When every patient is ranked perfectly all
-replicates are 1 and the interval has no width: it says that no error was seen, not that none can occur.
+Percentile intervals (Efron 1979; clusters: Field & Welsh, JRSS B 69, 2007). They are a little narrow with few patients:
+in simulated studies of 1 to 6 radiographs per patient the 95 % interval of an AUROC near 0.8 held the truth in 93 % at
+30 and at 60 patients and in 94 % at 300. When every patient is ranked perfectly all replicates are 1 and the interval
+has no width: it says that no error was seen, not that none can occur.
 """
 
 from __future__ import annotations

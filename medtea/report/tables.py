@@ -100,7 +100,7 @@ def gap_table(metrics: Metrics) -> Table:
         (Cell(gap.method), Cell(listed(gap.iid)), Cell(listed(gap.ood)), number(gap.difference, signed=True))
         for gap in metrics.gaps
     )
-    return Table("Fall in AUROC from hospitals seen in training to hospitals not seen", columns, rows)
+    return Table("Fall in AUROC from IID to OOD", columns, rows)
 
 
 def difference_table(metrics: Metrics) -> Table:

@@ -41,7 +41,7 @@ def limits(contents: Contents) -> list[str]:
         )
     sentences += [
         "An interval says how the number would vary with other patients of the same hospitals. It does not hold what "
-        "another training run (another seed) would have given.",
+        "another training run (another seed) would have given, and is a little narrow when patients are few.",
         "Thresholds were chosen on validation patients of the hospitals seen in training and carried over.",
         "Heatmaps show what the network's output was computed from; they do not show that it was right, or why.",
     ]
