@@ -40,7 +40,7 @@ bench: $(STAMP)  ## every benchmark, one after the other
 	@set -e; for file in benchmarks/*.py; do [ -e "$$file" ] || continue; echo "== $$file"; $(BIN)/python "$$file"; done
 
 docs: $(STAMP)  ## check that the documents are true: links lead somewhere, commands and listings are the program's own
-	$(BIN)/pytest -q $(wildcard tests/test_docs.py tests/test_readme.py)
+	$(BIN)/pytest -q tests/test_docs.py $(wildcard tests/test_readme.py)
 
 clean:  ## remove what was built and cached, and .venv; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov

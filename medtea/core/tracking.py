@@ -103,10 +103,11 @@ class Tracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        untouched = self._run_id is None
-        if kind is None and untouched and _known_run(self._folder) is not None:
+        if kind is None and self._run_id is None and _state(self._folder).get("status") == "FINISHED":
             return  # every stage was there already: what is recorded stands
+        _, run_id = self._open_run()
         self._finish(kind)
+        _write_state(self._folder, run_id, _status(kind))
         self._send()
 
     def params(self, values: Mapping[str, object]) -> None:
@@ -193,13 +194,13 @@ class Tracker:
         """The local store, and the id of this run in it, begun or gone on with if it was not yet."""
         client = _local(self._folder)
         if self._run_id is None:
-            known = _known_run(self._folder)
+            known = _state(self._folder).get("run")
             if known is None:
                 experiment = _experiment(client, self._experiment, artefacts=(self._folder / ARTEFACTS).as_uri())
                 known = client.create_run(experiment, run_name=self._name, tags=_NEUTRAL).info.run_id
-                _write_state(self._folder, known)
             else:
                 client.update_run(known, status="RUNNING")
+            _write_state(self._folder, known, "RUNNING")
             self._run_id = known
             self.tags(self._tags)
             self.params(self._params)
@@ -276,7 +277,7 @@ def sync(folder: Path, uri: str) -> Sent:
         UsageError: the folder holds no tracked run, or the server does not answer or refuses.
     """
     folder = folder.resolve()
-    run_id = _known_run(folder)
+    run_id = _state(folder).get("run")
     if run_id is None:
         raise UsageError(
             "This folder holds no tracked run. Name the run folder that `medtea run` or `medtea demo` wrote."
@@ -390,18 +391,18 @@ def _artefacts(folder: Path, run_id: str) -> Path:
     return folder / ARTEFACTS / run_id / "artifacts"  # where MLflow itself looks, below the experiment's location
 
 
-def _known_run(folder: Path) -> str | None:
-    """The id of the run that an earlier start began here, if it did and its database is still there."""
+def _state(folder: Path) -> dict[str, str]:
+    """Which run an earlier start began here, and how it stood; empty when none did, or its database is gone."""
     try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        state: dict[str, str] = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        return None
-    return str(state["run"]) if (folder / DATABASE).is_file() else None
+        return {}
+    return state if (folder / DATABASE).is_file() else {}
 
 
-def _write_state(folder: Path, run_id: str) -> None:
+def _write_state(folder: Path, run_id: str, status: str) -> None:
     draft = folder / f"{STATE}.new"
-    draft.write_text(json.dumps({"run": run_id}) + "\n", encoding="utf-8")
+    draft.write_text(json.dumps({"run": run_id, "status": status}) + "\n", encoding="utf-8")
     draft.replace(folder / STATE)
 
 

@@ -174,6 +174,14 @@ def test_a_run_with_nothing_left_to_do_is_left_as_it_is(run_folder: Path) -> Non
     assert (after.status, after.end_time) == (before.status, before.end_time)
 
 
+def test_a_run_that_was_killed_after_its_last_stage_is_finished_by_the_next_start(run_folder: Path) -> None:
+    open_run(run_folder, seed=1).metrics({"auroc": 0.5})  # and never closed
+    assert runs(run_folder)["first"].info.status == "RUNNING"
+    with open_run(run_folder, seed=1):
+        pass
+    assert runs(run_folder)["first"].info.status == "FINISHED"
+
+
 def test_a_first_run_whose_body_tracks_nothing_is_recorded_all_the_same(run_folder: Path) -> None:
     with open_run(run_folder, seed=1):
         pass
