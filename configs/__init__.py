@@ -1,1 +1,1 @@
-"""With which values: one experiment is one YAML file, its sections named as the wings."""
+"""With which values: one YAML an experiment, holding only what differs from the defaults."""

@@ -1,1 +1,1 @@
-"""In which order: each pipeline is one page, the method section of a paper as code."""
+"""In which order the wings are walked: one file a pipeline, read as a paper's method section."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel
 from pydantic import Field as Bound
 from pydantic import field_validator
 
@@ -39,7 +40,9 @@ class Settings(StrictSettings):
         pictures: Radiographs per group whose heatmaps the report shows.
     """
 
-    probes: dict[str, dict[str, Any]] = {"background_relevance": {}, "lungs_removed": {}, "planted_mark": {}}
+    probes: dict[str, dict[str, Any]] = Bound(
+        default={"background_relevance": {}, "lungs_removed": {}, "planted_mark": {}}, validate_default=True
+    )
     radiographs: int = Bound(200, ge=1)
     pictures: int = Bound(2, ge=0)
 
@@ -49,12 +52,7 @@ class Settings(StrictSettings):
         """Check each probe's own settings, and write their defaults down."""
         if not isinstance(content, dict):
             return content
-        return {
-            name: parse(bay.load(probes, name, "audit.probes").Settings, given or {}, f"audit.probes.{name}").model_dump(
-                mode="json"
-            )
-            for name, given in content.items()
-        }
+        return {name: _settings_of(name, given or {}).model_dump(mode="json") for name, given in content.items()}
 
 
 def run(
@@ -75,8 +73,7 @@ def run(
     groups = _groups(work, settings, index, lungs)
     loaded: dict[str, Probe] = {}
     for name, given in settings.probes.items():
-        module = bay.load(probes, name, "audit.probes")
-        loaded[name] = module.Probe(parse(module.Settings, given, f"audit.probes.{name}"))
+        loaded[name] = bay.load(probes, name, "audit.probes").Probe(_settings_of(name, given))
     questions = [(name, network, group) for name in loaded for network in asked for group in groups]
     outcomes = []
     for name, network, group in track(questions, "audit"):
@@ -101,6 +98,12 @@ def run(
             )
     stage.finish(outcomes=len(outcomes))
     return artefact
+
+
+def _settings_of(name: str, given: dict[str, Any]) -> BaseModel:
+    """The filled-in settings of one probe."""
+    settings: BaseModel = parse(bay.load(probes, name, "audit.probes").Settings, given, f"audit.probes.{name}")
+    return settings
 
 
 def _network(work: Work, name: str, artefact: TeacherArtefact | StudentArtefact) -> AuditedNetwork:
@@ -155,7 +158,11 @@ def _pictures(settings: Settings, asked: Sequence[AuditedNetwork], groups: Seque
         if len(chosen) == 0:
             continue
         pictures, masks = group.radiographs[chosen], group.lung_masks[chosen]
-        arrays |= {f"{number}/name": np.array(group.name), f"{number}/radiograph": pictures, f"{number}/lung_mask": masks}
+        arrays |= {
+            f"{number}/name": np.array(group.name),
+            f"{number}/radiograph": pictures,
+            f"{number}/lung_mask": masks,
+        }
         arrays[f"{number}/label"] = group.labels[chosen]
         for network in asked:
             arrays[f"{number}/heatmap/{network.name}"] = network.heatmaps(pictures, masks)

@@ -70,7 +70,10 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
     sees: frozenset[Field] = module.Method.sees
     network = build_classifier(settings.network, named_seed(work.seed, "student")).to(work.device)
     method: Method = module.Method(
-        network, head_of(network, settings.network), parse(module.Settings, settings.options), _view(work, teacher, sees)
+        network,
+        head_of(network, settings.network),
+        parse(module.Settings, settings.options),
+        _view(work, teacher, sees),
     )
     is_training = table["split"].to_numpy()[bank.rows] == Split.TRAIN
     with work.tracker.child(settings.name, settings.model_dump(mode="json")) as tracked:

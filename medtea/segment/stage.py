@@ -156,7 +156,9 @@ def _masks(
                 "plausible": not reason,
                 "reason": reason,
                 "dice": _text(dice(masks[row : row + 1], given[row : row + 1])[0]) if measured else "",
-                "surface_distance_px": _text(surface_distance(masks[row : row + 1], given[row : row + 1])[0]) if measured else "",
+                "surface_distance_px": _text(surface_distance(masks[row : row + 1], given[row : row + 1])[0])
+                if measured
+                else "",
             }
         )
     return masks, listing
@@ -192,4 +194,3 @@ def by_hospital(listing: pd.DataFrame, table: pd.DataFrame, learning: Array) -> 
 def _mean(texts: pd.Series[str]) -> float | None:
     values = pd.to_numeric(texts, errors="coerce").dropna()
     return float(values.mean()) if len(values) else None
-

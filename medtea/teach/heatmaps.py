@@ -23,7 +23,9 @@ SCALE_MARGIN = 4.0
 
 
 @torch.no_grad()
-def store_heatmaps(teacher: Teacher, bank: Bank, *, layers: Sequence[str], epsilon: float, device: torch.device) -> None:
+def store_heatmaps(
+    teacher: Teacher, bank: Bank, *, layers: Sequence[str], epsilon: float, device: torch.device
+) -> None:
     """Write the signed relevance of the teacher's logit at the input and at `layers`, and the logit, for every copy.
 
     The teacher is in evaluation mode, always: with batch statistics one radiograph's map would depend on the others.
@@ -52,7 +54,9 @@ def store_heatmaps(teacher: Teacher, bank: Bank, *, layers: Sequence[str], epsil
         writer.close()
 
 
-def _batch(bank: Bank, fields: dict[Field, np.ndarray[Any, Any]], part: slice, copy: int, device: torch.device) -> Batch:
+def _batch(
+    bank: Bank, fields: dict[Field, np.ndarray[Any, Any]], part: slice, copy: int, device: torch.device
+) -> Batch:
     tensors = {
         field: torch.from_numpy(array[part, copy].astype(np.float32))[:, None].to(device)
         for field, array in fields.items()

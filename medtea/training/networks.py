@@ -44,7 +44,9 @@ class SmallResNet(nn.Module):
     def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
         """Channels of the four stages; the stem has those of the first."""
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(1, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+        )
         before = (widths[0], *widths[:-1])
         self.stage1, self.stage2, self.stage3, self.stage4 = (
             nn.Sequential(nn.AvgPool2d(2), ResidualBlock(b, a)) for b, a in zip(before, widths, strict=True)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medtea.core.names import INPUT
 from medtea.core.progress import track
-from medtea.lrp import relevance
+from medtea.lrp import HeatmapPass
 
 Array = np.ndarray[Any, Any]
 BATCH = 64
@@ -49,6 +50,7 @@ def predict_masks(network: nn.Module, radiographs: Array, rows: Array) -> Array:
     return np.concatenate(found) if found else np.zeros((0, *radiographs.shape[1:]), dtype=np.float32)
 
 
+@torch.no_grad()
 def predict_heatmaps(
     network: nn.Module,
     radiographs: Array,
@@ -61,10 +63,12 @@ def predict_heatmaps(
     """Signed relevance of each row's logit on the radiograph's grid, (rows, size, size) float32."""
     network.eval()
     device = next(network.parameters()).device
-    found = [
-        relevance(network, x, 0, epsilon=epsilon)[:, 0].cpu().numpy()
-        for x in batches(radiographs, masks, rows, device, what)
-    ]
+    heatmaps: HeatmapPass | None = None
+    found = []
+    for x in batches(radiographs, masks, rows, device, what):
+        heatmaps = heatmaps or HeatmapPass(network, x)
+        maps = heatmaps(x, torch.ones(len(x), 1, device=device), epsilon=epsilon).maps
+        found.append(maps[INPUT][:, 0].cpu().numpy())
     return np.concatenate(found) if found else np.zeros((0, *radiographs.shape[1:]), dtype=np.float32)
 
 

@@ -1,0 +1,253 @@
+"""One command per wing, and run, demo, list, check, dicomize, sync. No work of its own."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.resources
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from medtea import __version__
+from medtea.audit import probes
+from medtea.core import bay
+from medtea.core.errors import ConfigError, MedteaError, UsageError, nearest
+from medtea.core.names import Artefact
+from medtea.core.settings import expand, override, parse, read_yaml, to_yaml
+from medtea.core.tracking import NullTracker, Tracker, sync
+from medtea.core.work import Work, code_commit, write_text
+from medtea.distil import methods
+from medtea.ingest import sources
+from medtea.ingest.dicomize import dicomize
+from medtea.ingest.sources import table
+from medtea.report.stage import page_of, print_table
+from medtea.teach import teachers
+from medtea.training.networks import BACKBONES
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Train chest X-ray classifiers on explanations, and show per hospital whether they hold. "
+    "For research; not a medical device.",
+    epilog="Start: medtea demo. Then: medtea check CONFIG, medtea run CONFIG.",
+)
+out = Console()
+err = Console(stderr=True)
+
+WINGS = {
+    "ingest": "Files of the hospitals to an index and arrays; what cannot be used is listed with its reason.",
+    "segment": "The lung segmenter, and a checked mask for every radiograph.",
+    "teach": "The teacher, shown lungs only, and its heatmaps.",
+    "distil": "The students, each by its method.",
+    "evaluate": "AUROC with intervals, per method and hospital.",
+    "audit": "Whether the networks rely on what is outside the lungs.",
+    "report": "The HTML page and the tables.",
+}
+QUICK = (
+    "ingest.options.hospitals.northgate.patients=60",
+    "ingest.options.hospitals.riverside.patients=60",
+    "ingest.options.hospitals.hillcrest.patients=40",
+    "segment.loop.epochs=6",
+    "teach.copies=2",
+    "teach.loop.epochs=8",
+    "distil.0.loop.epochs=6",
+    "distil.1.loop.epochs=6",
+    "distil.2.loop.epochs=6",
+    "evaluate.replicates=200",
+)
+"""What makes the demo small enough to show in two minutes that every part works; its numbers mean nothing."""
+
+Config = Annotated[Path, typer.Argument(help="The experiment's YAML, or the name of one that comes along (demo).")]
+To = Annotated[Path | None, typer.Option("--to", help="Run folder. Default: runs/<name of the config>.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a setting: --set distil.0.loop.epochs=2. May be repeated.")
+]
+NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Log nothing to MLflow.")]
+
+
+@app.command()
+def run(config: Config, to: To = None, set_: Set = None, no_tracking: NoTracking = False) -> None:
+    """Walk the whole way; finished stages are skipped, a killed one goes on."""
+    walk(config, to, set_ or [], no_tracking)
+
+
+@app.command()
+def demo(
+    to: To = None,
+    set_: Set = None,
+    no_tracking: NoTracking = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Two minutes, to see that all works; means nothing.")] = False,
+) -> None:
+    """Three phantom hospitals, the whole way: about five minutes on two cores."""
+    walk(Path("demo"), to, [*(QUICK if quick else ()), *(set_ or [])], no_tracking)
+
+
+def _wing_command(wing: str, about: str) -> None:
+    def command(config: Config, to: To = None, set_: Set = None, no_tracking: NoTracking = False) -> None:
+        walk(config, to, set_ or [], no_tracking, until=wing)
+
+    app.command(wing, help=f"Up to and including this wing. {about}", rich_help_panel="One wing at a time")(command)
+
+
+for _wing, _about in WINGS.items():
+    _wing_command(_wing, _about)
+
+
+@app.command()
+def check(config: Config, set_: Set = None) -> None:
+    """Read a config, fill in every default and print it; nothing is run."""
+    _, settings = load(config, set_ or [])
+    out.print(to_yaml(settings.model_dump(mode="json")), markup=False, highlight=False, soft_wrap=True, end="")
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, sources, probes, teachers, networks or configs.")],
+) -> None:
+    """What there is to choose from."""
+    known = {"methods": methods, "sources": sources, "probes": probes, "teachers": teachers}
+    if what == "networks":
+        entries = {name: spec.about for name, spec in BACKBONES.items()}
+    elif what == "configs":
+        entries = {path.stem: _first_comment(path) for path in _own_configs()}
+    elif what in known:
+        entries = {name: bay.summary(bay.load(known[what], name, what)) for name in bay.names(known[what])}
+    else:
+        raise UsageError(f"'{what}' cannot be listed. {nearest(what, [*known, 'networks', 'configs'])}")
+    width = max(len(name) for name in entries)
+    for name, about in entries.items():
+        out.print(f"{name:<{width}}  {about}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("dicomize")
+def dicomize_(
+    source: Annotated[
+        Path, typer.Argument(help="A CSV with a row per image (columns: see medtea.ingest.sources.table).")
+    ],
+    to: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the DICOM trees, one per hospital.")],
+    hospitals: Annotated[list[str] | None, typer.Option("--hospital", help="Only this one. May be repeated.")] = None,
+) -> None:
+    """Write a table of images as DICOM, each hospital in another vendor's manner."""
+    if source.is_dir() and (source / "manifest.csv").is_file():
+        source = source / "manifest.csv"
+    counts = dicomize(parse(table.Settings, {"path": source, "hospitals": tuple(hospitals or ())}), to)
+    for hospital, count in counts.items():
+        out.print(f"{hospital}: {count}", markup=False, highlight=False)
+
+
+@app.command("sync")
+def sync_(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
+    uri: Annotated[str, typer.Argument(envvar="MLFLOW_TRACKING_URI", help="The tracking server.")],
+) -> None:
+    """Send a run to an MLflow server; what it has already is not sent again."""
+    sent = sync(folder, uri)
+    out.print(f"sent: {sent.runs} runs, {sent.params} params, {sent.metrics} metrics, {sent.artefacts} artefacts")
+
+
+def load(config: Path, assignments: list[str]) -> tuple[Any, Any]:
+    """The pipeline's module and its filled-in settings.
+
+    Raises:
+        ConfigError: the config, an override or a setting is wrong.
+    """
+    content = override(read_yaml(_find(config)), assignments)
+    name = content.get("pipeline", "cross_hospital")
+    pipelines = importlib.import_module("medtea.pipelines")
+    known = [path.stem for path in Path(str(pipelines.__path__[0])).glob("*.py") if path.stem != "__init__"]
+    if name not in known:
+        raise ConfigError(f"pipeline: '{name}' is not known. {nearest(str(name), known)}")
+    module = importlib.import_module(f"medtea.pipelines.{name}")
+    return module, parse(module.Settings, expand(content))
+
+
+def walk(config: Path, to: Path | None, assignments: list[str], no_tracking: bool, until: str = "report") -> None:
+    """Run a pipeline up to a wing, and show what came out."""
+    module, settings = load(config, assignments)
+    folder = to or Path("runs") / config.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    tracker = NullTracker() if no_tracking else _tracker(folder, config.stem, settings)
+    work = Work(folder, settings.seed, tracker, say=_say, device=_device(settings.device))
+    write_text(folder / "settings.yaml", to_yaml(settings.model_dump(mode="json")))
+    finished: dict[str, Artefact] = {}
+    with tracker, closing(module.run(work, settings)) as stages:
+        for artefact in _upto(stages, until, last_student=f"distil/{settings.distil[-1].name}"):
+            finished[artefact.folder.name] = artefact
+            tracker.send()
+    if tracker.notice:
+        err.print(tracker.notice, style="yellow", markup=False)
+    if until == "report":
+        print_table(finished["evaluate"], finished["audit"], out.print)
+        out.print(f"The page: {page_of(folder)}", markup=False, highlight=False, soft_wrap=True)
+    if not work.ran:
+        out.print("Nothing to do: every stage's record matches the settings, inputs, seed and version.")
+
+
+def _upto(stages: Iterator[Artefact], until: str, last_student: str) -> Iterator[Artefact]:
+    """Stages up to and including a wing; `distil` is finished with its last student."""
+    for artefact in stages:
+        yield artefact
+        name = artefact.folder.name
+        if name == until or (until == "distil" and f"{artefact.folder.parent.name}/{name}" == last_student):
+            return
+
+
+def _tracker(folder: Path, name: str, settings: Any) -> Tracker:
+    return Tracker.open(
+        folder,
+        experiment=name,
+        run_name=f"{name}, seed {settings.seed}",
+        params=settings.model_dump(mode="json", exclude={"ingest": {"options"}}),
+        tags={"medtea.version": __version__, "medtea.commit": code_commit()},
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: 'cuda' is asked for and torch finds no GPU here. Set device: auto or cpu.")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def _own_configs() -> list[Path]:
+    folder = Path(str(importlib.resources.files("medtea.configs")))
+    return sorted(folder.glob("*.yaml"))
+
+
+def _find(config: Path) -> Path:
+    """The config as a file, or by name among those that come along."""
+    if config.is_file():
+        return config
+    own = {path.stem: path for path in _own_configs()}
+    if config.stem in own and len(config.parts) == 1:
+        return own[config.stem]
+    raise ConfigError(f"There is no config '{config}'. Give a YAML file, or a name. {nearest(config.stem, own)}")
+
+
+def _first_comment(path: Path) -> str:
+    return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+
+
+def _say(text: str) -> None:
+    err.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """The command line: an expected error is one message on standard error and exit code 2."""
+    try:
+        app()
+    except MedteaError as error:
+        err.print(f"[bold red]medtea:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Everything the run found on one HTML page, and its tables as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medtea.core.names import (
+    Artefact,
+    IndexArtefact,
+    LungsArtefact,
+    OutcomesArtefact,
+    ReportArtefact,
+    ScoresArtefact,
+)
+from medtea.core.settings import StrictSettings, to_yaml
+from medtea.core.work import Work, provenance, read_json, write_text
+from medtea.report.contents import (
+    Contents,
+    read_metrics,
+    read_outcomes,
+    read_pictures,
+    read_questions,
+    read_segmenter,
+)
+from medtea.report.page import page
+from medtea.report.tables import main_table, markdown_tables, to_terminal
+
+
+class Settings(StrictSettings):
+    """What the page says about itself.
+
+    Attributes:
+        title: The page's heading.
+        task: What was to be told apart, in a few words.
+        notes: Limits that only you can know, in sentences.
+    """
+
+    title: str = "Cross-hospital validation"
+    task: str = "disease present or absent"
+    notes: tuple[str, ...] = ()
+
+
+def run(
+    work: Work,
+    settings: Settings,
+    *,
+    index: IndexArtefact,
+    lungs: LungsArtefact,
+    scores: ScoresArtefact,
+    outcomes: OutcomesArtefact,
+    settings_of_run: dict[str, Any],
+) -> ReportArtefact:
+    """Leave report.html and table.md."""
+    stage = work.stage("report", settings, [index, lungs, scores, outcomes])
+    artefact = ReportArtefact(stage.folder)
+    if stage.is_finished:
+        return artefact
+    contents = _contents(work, settings, index, lungs, scores, outcomes, settings_of_run)
+    write_text(artefact.page, page(contents))
+    write_text(artefact.table, _markdown(contents))
+    for path in (artefact.page, artefact.table):
+        work.tracker.artefact(path)
+    stage.finish()
+    return artefact
+
+
+def _contents(
+    work: Work,
+    settings: Settings,
+    index: IndexArtefact,
+    lungs: LungsArtefact,
+    scores: ScoresArtefact,
+    outcomes: OutcomesArtefact,
+    settings_of_run: dict[str, Any],
+) -> Contents:
+    audited = read_json(outcomes.outcomes)
+    with np.load(outcomes.pictures, allow_pickle=False) as arrays:
+        pictures = read_pictures(dict(arrays))
+    return Contents(
+        title=settings.title,
+        task=settings.task,
+        metrics=read_metrics(read_json(scores.metrics)),
+        outcomes=read_outcomes(audited),
+        questions=read_questions(audited),
+        segmenter=read_segmenter(read_json(lungs.metrics)),
+        flow=pd.read_csv(index.flow, keep_default_na=False),
+        refused=pd.read_csv(index.refused, keep_default_na=False),
+        pictures=pictures,
+        provenance=_provenance(work, [index, lungs, scores, outcomes]),
+        settings=to_yaml(settings_of_run),
+        notes=settings.notes,
+    )
+
+
+def _provenance(work: Work, artefacts: Sequence[Artefact]) -> dict[str, str]:
+    """Who made this, with what: one line each."""
+    made = provenance()
+    facts = {"date": made["date"], "seed": str(work.seed), "commit of the code": made["commit"]}
+    facts |= {"machine": f"{made['machine']['processor']}, {made['machine']['threads']} threads"}
+    if made["machine"]["gpu"]:
+        facts["GPU"] = made["machine"]["gpu"]
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    return facts | {f"digest of {artefact.folder.name}": artefact.digest[:16] for artefact in artefacts}
+
+
+def _markdown(contents: Contents) -> str:
+    facts = "".join(f"- {name}: {value}\n" for name, value in contents.provenance.items())
+    return (
+        f"# {contents.title}\n\n{contents.task}\n\n{markdown_tables(contents)}\n"
+        f"Made with:\n\n{facts}\nSettings:\n\n```yaml\n{contents.settings}```\n"
+    )
+
+
+def print_table(scores: ScoresArtefact, outcomes: OutcomesArtefact, show: Any) -> None:
+    """The headline table, in the terminal; `show` is a rich console's print."""
+    table = main_table(read_metrics(read_json(scores.metrics)), read_outcomes(read_json(outcomes.outcomes)))
+    show(to_terminal(table))
+
+
+def page_of(folder: Path) -> Path:
+    """Where the page of a run folder lies."""
+    return ReportArtefact(folder / "report").page
