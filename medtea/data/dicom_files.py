@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
     UID,
     ComputedRadiographyImageStorage,
@@ -28,6 +28,7 @@ from pydicom.uid import (
 from medtea.core.errors import DataError
 
 SMALLEST_SIDE = 32
+VIEW_CODES = {"PA": ("272479007", "postero-anterior"), "AP": ("399348003", "antero-posterior")}  # PS3.16 CID 4010
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,15 @@ def write_radiograph(
         instance: Names the image within the study.
         view: ViewPosition; "unknown" leaves it empty.
         hospital: InstitutionName.
-        spacing_mm: ImagerPixelSpacing of both axes, left out when None.
+        spacing_mm: ImagerPixelSpacing of both axes. Left out when None, though DX asks for it: a made-up spacing would
+            be worse than none.
 
     Raises:
         DataError: the array is not two-dimensional, has a side below 32, or leaves [0, 1].
     """
     dataset = _dataset(vendor, [hospital, patient, study, instance])
     _identify(dataset, patient=patient, hospital=hospital, day=_day(hospital, patient, study))
-    dataset.ViewPosition = "" if view == "unknown" else view
+    _put_view(dataset, view)
     if spacing_mm is not None:
         dataset.ImagerPixelSpacing = [f"{spacing_mm:.6g}"] * 2
     _put_pixels(dataset, radiograph, vendor)
@@ -146,9 +148,27 @@ def _dataset(vendor: Vendor, names: list[str]) -> FileDataset:
     if is_dx:
         dataset.PresentationIntentType = "FOR PRESENTATION"
         dataset.PresentationLUTShape = "INVERSE" if vendor.photometric == "MONOCHROME1" else "IDENTITY"
-        dataset.PixelIntensityRelationship, dataset.PixelIntensityRelationshipSign = "LOG", 1
+        # PS3.3 C.8.11.3.1.2: 1 where larger values stand for more X-rays that came through, -1 where for fewer
+        sign = 1 if vendor.photometric == "MONOCHROME1" else -1
+        dataset.PixelIntensityRelationship, dataset.PixelIntensityRelationshipSign = "LOG", sign
         dataset.ImageLaterality = "U"
+        dataset.AnatomicRegionSequence = [_code("51185008", "Chest")]
+    dataset.PatientOrientation = ["L", "F"]  # columns run to the patient's left, rows to the feet
+    dataset.LossyImageCompression = "00"
     return dataset
+
+
+def _put_view(dataset: FileDataset, view: str) -> None:
+    dataset.ViewPosition = "" if view == "unknown" else view
+    if dataset.Modality == "DX" and view in VIEW_CODES:
+        dataset.ViewCodeSequence = [_code(*VIEW_CODES[view])]
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    """One item of a code sequence, SNOMED CT."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "SCT", meaning
+    return item
 
 
 def _identify(dataset: FileDataset, *, patient: str, hospital: str, day: date) -> None:

@@ -9,6 +9,7 @@ import pytest
 from medtea.core.errors import DataError
 from medtea.data.dicom_files import VENDORS, Vendor, write_radiograph
 from medtea.data.reader import read_radiograph
+from medtea.data.views import view_of
 
 
 def made_picture(rows: int = 41, columns: int = 33) -> np.ndarray:
@@ -39,6 +40,7 @@ def test_the_file_says_what_the_vendor_is_said_to_write(tmp_path: Path, vendor: 
     assert ("WindowCenter" in dataset) == (vendor.window is not None)
     assert dataset.ViewPosition == "AP"
     assert dataset.Manufacturer == vendor.manufacturer
+    assert ("ViewCodeSequence" in dataset) == (vendor.modality == "DX")
     assert "20150101" <= dataset.StudyDate <= "20231231"
 
 
@@ -63,6 +65,14 @@ def test_images_of_one_study_share_its_uid_and_not_their_own(tmp_path: Path) -> 
     assert first.StudyInstanceUID == second.StudyInstanceUID
     assert first.SOPInstanceUID != second.SOPInstanceUID
     assert first.StudyDate == second.StudyDate
+
+
+@pytest.mark.parametrize("view", ["PA", "AP", "unknown"])
+def test_the_view_can_be_read_from_its_code_alone(tmp_path: Path, view: str) -> None:
+    write_radiograph(tmp_path / "one", made_picture(), vendor=VENDORS[0], patient="p", study="s", view=view)
+    dataset = pydicom.dcmread(tmp_path / "one")
+    del dataset.ViewPosition
+    assert view_of(dataset) == view
 
 
 def test_no_temporary_file_stays(tmp_path: Path) -> None:
