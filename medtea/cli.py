@@ -19,7 +19,7 @@ from medtea import __version__
 from medtea.audit import probes
 from medtea.core import bay
 from medtea.core.errors import ConfigError, MedteaError, UsageError, nearest
-from medtea.core.names import Artefact
+from medtea.core.names import Artefact, OutcomesArtefact, ScoresArtefact
 from medtea.core.settings import expand, override, parse, read_yaml, to_yaml
 from medtea.core.tracking import NullTracker, Tracker, sync
 from medtea.core.work import Work, code_commit, write_text
@@ -111,7 +111,7 @@ def check(config: Config, set_: Set = None) -> None:
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="methods, sources, probes, teachers, networks or configs.")],
+    what: Annotated[str, typer.Argument(help="methods, sources, probes, teachers, networks, configs")],
 ) -> None:
     """What there is to choose from."""
     known = {"methods": methods, "sources": sources, "probes": probes, "teachers": teachers}
@@ -130,9 +130,7 @@ def list_(
 
 @app.command("dicomize")
 def dicomize_(
-    source: Annotated[
-        Path, typer.Argument(help="A CSV with a row per image (columns: see medtea.ingest.sources.table).")
-    ],
+    source: Annotated[Path, typer.Argument(help="A CSV with one row per image, or the folder of a manifest.csv.")],
     to: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the DICOM trees, one per hospital.")],
     hospitals: Annotated[list[str] | None, typer.Option("--hospital", help="Only this one. May be repeated.")] = None,
 ) -> None:
@@ -178,15 +176,13 @@ def walk(config: Path, to: Path | None, assignments: list[str], no_tracking: boo
     tracker = NullTracker() if no_tracking else _tracker(folder, config.stem, settings)
     work = Work(folder, settings.seed, tracker, say=_say, device=_device(settings.device))
     write_text(folder / "settings.yaml", to_yaml(settings.model_dump(mode="json")))
-    finished: dict[str, Artefact] = {}
     with tracker, closing(module.run(work, settings)) as stages:
-        for artefact in _upto(stages, until, last_student=f"distil/{settings.distil[-1].name}"):
-            finished[artefact.folder.name] = artefact
+        for _ in _upto(stages, until, last_student=f"distil/{settings.distil[-1].name}"):
             tracker.send()
     if tracker.notice:
         err.print(tracker.notice, style="yellow", markup=False)
     if until == "report":
-        print_table(finished["evaluate"], finished["audit"], out.print)
+        print_table(ScoresArtefact(folder / "evaluate"), OutcomesArtefact(folder / "audit"), out.print)
         out.print(f"The page: {page_of(folder)}", markup=False, highlight=False, soft_wrap=True)
     if not work.ran:
         out.print("Nothing to do: every stage's record matches the settings, inputs, seed and version.")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from .cross_hospital import Wings, from_index
-
 from medtea.core.names import Artefact
 from medtea.core.work import Work
 from medtea.ingest.stage import run as ingest
 from medtea.plant.stage import Settings as PlantSettings
 from medtea.plant.stage import run as plant
+
+from .cross_hospital import Wings, from_index
 
 
 class Settings(Wings):

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 from pydantic import Field as Bound
-from pydantic import field_validator
 
 from medtea.audit import probes
 from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork, Outcome, Probe

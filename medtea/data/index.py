@@ -76,6 +76,6 @@ def refuse_leaks(index: pd.DataFrame) -> None:
         )
 
 
-def rows(index: pd.DataFrame, where: pd.Series[bool]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def rows(where: pd.Series[bool]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Array rows of the radiographs for which `where` is true, ascending."""
     return np.flatnonzero(where.to_numpy())

@@ -39,7 +39,7 @@ class Settings(StrictSettings):
     name: str = Bound("", pattern=r"^[a-z0-9_]*$")
     network: str = "small_resnet"
     loop: LoopSettings = LoopSettings(epochs=30)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Bound(default_factory=dict)
 
     @field_validator("network")
     @classmethod

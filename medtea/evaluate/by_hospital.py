@@ -33,7 +33,7 @@ def compared(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def role_of(part: pd.DataFrame) -> str:
-    """ "ood" for hospitals (or variants) that no training or selection step saw, else "iid"."""
+    """What is printed beside a group: "ood" where no training or selection step looked, else "iid"."""
     return "ood" if part["role"].iloc[0] == Role.EXTERNAL else "iid"
 
 
@@ -81,7 +81,7 @@ def gaps(scores: pd.DataFrame, *, replicates: int, seed: int) -> list[dict[str, 
     tested = counted[counted["split"].eq(Split.TEST)]
     found = []
     for method, of_method in tested.groupby("method", sort=False):
-        groups = {name: part for name, part in of_method.groupby("group", sort=True)}
+        groups = {str(name): part for name, part in of_method.groupby("group", sort=True)}
         iid = [name for name, part in groups.items() if role_of(part) == "iid"]
         for name in groups:
             if name in iid or not iid:

@@ -53,7 +53,7 @@ def score_all(
     masks = np.load(lungs.lung_masks, mmap_mode="r", allow_pickle=False)
     plausible = pd.read_csv(lungs.masks, keep_default_na=False)["plausible"].astype(str).eq("True")
     wanted = table["label"].notna() & table["role"].ne(Role.EXTRA) & table["split"].ne(Split.TRAIN)
-    chosen = rows(table, wanted)
+    chosen = rows(wanted)
     common = table.iloc[chosen].assign(plausible_mask=plausible.to_numpy()[chosen])
 
     def scored(name: str, artefact: TeacherArtefact | StudentArtefact, shown: Any) -> pd.DataFrame:

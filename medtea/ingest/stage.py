@@ -52,7 +52,7 @@ class Settings(StrictSettings):
     """
 
     source: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Bound(default_factory=dict)
     positive: tuple[str, ...] = Bound(min_length=1)
     negative: tuple[str, ...] = Bound(min_length=1)
     train: tuple[str, ...] = Bound(min_length=1)

@@ -62,7 +62,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> IndexArtefact:
     radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
     given = np.load(index.given_masks, mmap_mode="r", allow_pickle=False)
     marked = table["role"].eq(Role.TRAIN) & table["label"].notna()
-    tested = rows(table, marked & table["split"].eq(Split.TEST))
+    tested = rows(marked & table["split"].eq(Split.TEST))
     if len(tested) == 0:
         raise DataError("plant: the training hospitals have no labelled test radiograph; raise ingest.test_share.")
     generator = numpy_generator(work.seed, "plant")

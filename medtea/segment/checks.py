@@ -45,7 +45,7 @@ def implausible(mask: Array, radiograph: Array, settings: CheckSettings) -> str:
     low, high = settings.area
     if not low <= area <= high:
         return f"the lungs take {area:.0%} of the image, plausible is {low:.0%} to {high:.0%}"
-    labelled, count = ndimage.label(mask)
+    labelled, _ = ndimage.label(mask)
     sizes = np.sort(np.bincount(labelled.ravel())[1:])[::-1]
     parts = int((sizes >= settings.fragment * sizes.sum()).sum())
     if parts > 2:

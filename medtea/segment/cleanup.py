@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK
 
 Array = np.ndarray[Any, Any]
 
@@ -18,7 +18,10 @@ def clean_mask(probability: Array, *, threshold: float = 0.5, components: int = 
         threshold: Lung from this probability on.
         components: How many regions may stay; two lungs are two, touching lungs one.
     """
-    binary = sitk.GetImageFromArray((probability >= threshold).astype(np.uint8))
-    ordered = sitk.RelabelComponent(sitk.ConnectedComponent(binary, True), sortByObjectSize=True)
-    kept = sitk.And(sitk.Cast(ordered > 0, sitk.sitkUInt8), sitk.Cast(ordered <= components, sitk.sitkUInt8))
-    return sitk.GetArrayFromImage(sitk.BinaryFillhole(kept)).astype(np.uint8)
+    binary = SimpleITK.GetImageFromArray((probability >= threshold).astype(np.uint8))
+    ordered = SimpleITK.RelabelComponent(SimpleITK.ConnectedComponent(binary, True), sortByObjectSize=True)
+    kept = SimpleITK.And(
+        SimpleITK.Cast(ordered > 0, SimpleITK.sitkUInt8), SimpleITK.Cast(ordered <= components, SimpleITK.sitkUInt8)
+    )
+    filled: Array = SimpleITK.GetArrayFromImage(SimpleITK.BinaryFillhole(kept))
+    return filled.astype(np.uint8)

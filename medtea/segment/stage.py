@@ -85,7 +85,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> LungsArtefact:
     usable = table["has_mask"] & table["role"].ne(Role.EXTERNAL)
     if settings.hospitals:
         usable &= table["hospital"].isin(settings.hospitals)
-    learning = rows(table, usable & table["split"].ne(Split.TEST))
+    learning = rows(usable & table["split"].ne(Split.TEST))
     if len(learning) == 0:
         raise DataError(
             "segment.hospitals: no radiograph of these hospitals has a lung mask to learn from. "
@@ -148,6 +148,7 @@ def _masks(
     for row in track(everything, "checking masks"):
         masks[row] = clean_mask(probabilities[row], threshold=settings.threshold)
         reason = implausible(masks[row], np.asarray(radiographs[row], dtype=np.float32), settings.checks)
+        pair = (masks[row : row + 1], given[row : row + 1])
         measured = bool(table["has_mask"].iloc[row])
         listing.append(
             {
@@ -155,18 +156,16 @@ def _masks(
                 "hospital": table["hospital"].iloc[row],
                 "plausible": not reason,
                 "reason": reason,
-                "dice": _text(dice(masks[row : row + 1], given[row : row + 1])[0]) if measured else "",
-                "surface_distance_px": _text(surface_distance(masks[row : row + 1], given[row : row + 1])[0])
-                if measured
-                else "",
+                "dice": _text(dice(*pair)) if measured else "",
+                "surface_distance_px": _text(surface_distance(*pair)) if measured else "",
             }
         )
     return masks, listing
 
 
-def _text(value: float) -> str:
-    """Four digits, or nothing where there is no answer."""
-    return f"{value:.4f}" if np.isfinite(value) else ""
+def _text(value: Array) -> str:
+    """One value with four digits, or nothing where there is no answer."""
+    return f"{value.item():.4f}" if np.isfinite(value).all() else ""
 
 
 def by_hospital(listing: pd.DataFrame, table: pd.DataFrame, learning: Array) -> dict[str, Any]:

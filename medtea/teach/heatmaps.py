@@ -19,7 +19,7 @@ from medtea.teach.teachers.teacher import Teacher
 
 BATCH = 64
 SCALE_MARGIN = 4.0
-"""The stored scale is the largest magnitude of the first batch times this: float16 holds 65504, so more fits as well."""
+"""The stored scale is the first batch's largest magnitude times this; float16 holds 65504, so more fits as well."""
 
 
 @torch.no_grad()
@@ -69,4 +69,5 @@ def bytes_per_radiograph(network: nn.Module, example: Tensor, layers: Sequence[s
     with torch.no_grad():
         result = HeatmapPass(network, example, layers)(example, torch.ones(len(example), 1, device=example.device))
     maps = sum(found[0].numel() for found in result.maps.values())
-    return copies * (2 * maps + 3 * result.maps[INPUT][0].numel())
+    per_copy: int = 2 * maps + 3 * result.maps[INPUT][0].numel()
+    return copies * per_copy

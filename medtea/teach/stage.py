@@ -143,7 +143,7 @@ def learning_rows(table: pd.DataFrame, masks: pd.DataFrame) -> np.ndarray[tuple[
     """
     plausible = masks["plausible"].astype(str).eq("True").to_numpy()
     usable = table["role"].eq(Role.TRAIN) & table["split"].ne(Split.TEST) & table["label"].notna() & plausible
-    learning = rows(table, usable)
+    learning = rows(usable)
     classes = set(table.loc[usable & table["split"].eq(Split.TRAIN), "label"])
     if len(classes) < 2:
         raise DataError(

@@ -110,7 +110,7 @@ def backbone(name: str) -> Backbone:
 
 
 def build_classifier(name: str, seed: int) -> nn.Module:
-    """A freshly initialised classifier; the same seed gives the same weights, and the global generator is left alone."""
+    """A fresh classifier; one seed gives the same weights each time, and the global generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return backbone(name).build()
@@ -120,7 +120,7 @@ def build_segmenter(channels: tuple[int, ...], seed: int) -> nn.Module:
     """MONAI's residual U-Net (Kerfoot et al. 2018) from one channel to one lung logit per pixel."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return UNet(
+        network: nn.Module = UNet(
             spatial_dims=2,
             in_channels=1,
             out_channels=1,
@@ -128,6 +128,7 @@ def build_segmenter(channels: tuple[int, ...], seed: int) -> nn.Module:
             strides=(2,) * (len(channels) - 1),
             num_res_units=2,
         )
+    return network
 
 
 def head_of(network: nn.Module, name: str) -> nn.Linear:

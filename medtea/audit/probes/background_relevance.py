@@ -34,7 +34,7 @@ class Probe:
         maps = network.heatmaps(group.radiographs, group.lung_masks)[:, None]
         masks = group.lung_masks[:, None].astype(bool)
         estimate = bootstrap_by_patient(group.patients, relevance_outside(maps, masks), generator=generator)
-        area = float(np.mean(area_outside(masks)))
+        area = float(np.mean(np.asarray(area_outside(masks), dtype=float)))
         side = "less than" if estimate.value < area else "as much as or more than"
         return Outcome(
             estimate,

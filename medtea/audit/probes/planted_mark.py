@@ -49,7 +49,8 @@ class Probe:
         def largest_change(scattered: bool) -> Array:
             pictures = (self.stamped(mark, group, generator if scattered else None) for mark in self._marks)
             changes = [np.abs(network.scores(picture, group.lung_masks) - before) for picture in pictures]
-            return np.max(changes, axis=0)
+            largest: Array = np.max(changes, axis=0)
+            return largest
 
         marked, scattered = largest_change(False), largest_change(True)
         estimate = bootstrap_by_patient(group.patients, marked, generator=generator)
