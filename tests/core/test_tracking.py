@@ -41,8 +41,9 @@ def run_folder(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def other_store(tmp_path: Path, empty_database: Path) -> str:
+def other_store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Stands for a server where only what is sent matters: a second database."""
+    monkeypatch.chdir(tmp_path)  # MLflow puts such a store's artefacts into ./mlruns
     shutil.copyfile(empty_database, tmp_path / "other.db")
     return f"sqlite:///{tmp_path / 'other.db'}"
 
