@@ -165,7 +165,8 @@ def load(config: Path, assignments: list[str]) -> tuple[Any, Any]:
     if name not in known:
         raise ConfigError(f"pipeline: '{name}' is not known. {nearest(str(name), known)}")
     module = importlib.import_module(f"medtea.pipelines.{name}")
-    return module, parse(module.Settings, expand(content))
+    expand(content)  # a variable that is not set is said now; settings keep ${NAME}, since a path is of one machine
+    return module, parse(module.Settings, content)
 
 
 def walk(config: Path, to: Path | None, assignments: list[str], no_tracking: bool, until: str = "report") -> None:

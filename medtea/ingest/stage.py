@@ -18,7 +18,7 @@ from medtea.core import bay
 from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.names import IndexArtefact, Role
 from medtea.core.progress import track
-from medtea.core.settings import StrictSettings, parse
+from medtea.core.settings import StrictSettings, expand, parse
 from medtea.core.work import Work, write_array, write_csv
 from medtea.data.index import write_index
 from medtea.data.reader import read_mask, read_radiograph
@@ -115,7 +115,7 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     """
     module = bay.load(sources, settings.source, "ingest.source")
     source: Source = module.Source(
-        parse(module.Settings, settings.options, "ingest.options"), workspace=work.folder / "source", seed=work.seed
+        parse(module.Settings, expand(settings.options), "ingest.options"), workspace=work.folder / "source", seed=work.seed
     )
     names = pseudonyms()
     stage = work.stage("ingest", settings, source=f"{source.fingerprint()}/{names.key_digest}")
