@@ -115,7 +115,9 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     """
     module = bay.load(sources, settings.source, "ingest.source")
     source: Source = module.Source(
-        parse(module.Settings, expand(settings.options), "ingest.options"), workspace=work.folder / "source", seed=work.seed
+        parse(module.Settings, expand(settings.options), "ingest.options"),
+        workspace=work.folder / "source",
+        seed=work.seed,
     )
     names = pseudonyms()
     stage = work.stage("ingest", settings, source=f"{source.fingerprint()}/{names.key_digest}")
