@@ -27,6 +27,7 @@ from medtea.distil import methods
 from medtea.ingest import sources
 from medtea.ingest.dicomize import dicomize
 from medtea.ingest.sources import table
+from medtea.ingest.stage import open_source
 from medtea.report.stage import page_of, print_table
 from medtea.teach import teachers
 from medtea.training.networks import BACKBONES
@@ -128,6 +129,20 @@ def list_(
         out.print(f"{name:<{width}}  {about}", markup=False, highlight=False, soft_wrap=True)
 
 
+@app.command()
+def where(
+    config: Config,
+    file: Annotated[str, typer.Argument(help="What refused.csv and the index call the file.")],
+    to: To = None,
+) -> None:
+    """The path of a file that refused.csv names by its digest only. For you alone: a path may hold a name."""
+    _, settings = load(config, [])
+    path = open_source(settings.ingest, _folder(config, to), settings.seed).where(file)
+    if path is None:
+        raise UsageError(f"'{file}' is no file of this source. Take the first column of ingest/refused.csv.")
+    out.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
 @app.command("dicomize")
 def dicomize_(
     source: Annotated[Path, typer.Argument(help="A CSV with one row per image, or the folder of a manifest.csv.")],
@@ -172,7 +187,7 @@ def load(config: Path, assignments: list[str]) -> tuple[Any, Any]:
 def walk(config: Path, to: Path | None, assignments: list[str], no_tracking: bool, until: str = "report") -> None:
     """Run a pipeline up to a wing, and show what came out."""
     module, settings = load(config, assignments)
-    folder = to or Path("runs") / config.stem
+    folder = _folder(config, to)
     folder.mkdir(parents=True, exist_ok=True)
     tracker = NullTracker() if no_tracking else _tracker(folder, config.stem, settings)
     work = Work(folder, settings.seed, tracker, say=_say, device=_device(settings.device))
@@ -187,6 +202,10 @@ def walk(config: Path, to: Path | None, assignments: list[str], no_tracking: boo
         out.print(f"The page: {page_of(folder)}", markup=False, highlight=False, soft_wrap=True)
     if not work.ran:
         out.print("Nothing to do: every stage's record matches the settings, inputs, seed and version.")
+
+
+def _folder(config: Path, to: Path | None) -> Path:
+    return to or Path("runs") / config.stem
 
 
 def _upto(stages: Iterator[Artefact], until: str, last_student: str) -> Iterator[Artefact]:

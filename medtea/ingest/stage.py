@@ -82,6 +82,8 @@ class Settings(StrictSettings):
             both = sorted(set(first) & set(second))
             if both:
                 raise ValueError(f"'{both[0]}' stands in both {what}")
+        if self.val_share + self.test_share >= 1:
+            raise ValueError("val_share and test_share leave nothing to train on; together they are below 1")
         return self
 
     def role(self, hospital: str) -> Role:
@@ -113,14 +115,11 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
         ConfigError: a hospital of `train` or `external` does not occur.
         DataError: nothing could be used, or a patient is on both sides of a split.
     """
-    module = bay.load(sources, settings.source, "ingest.source")
-    source: Source = module.Source(
-        parse(module.Settings, expand(settings.options), "ingest.options"),
-        workspace=work.folder / "source",
-        seed=work.seed,
-    )
+    source = open_source(settings, work.folder, work.seed)
     names = pseudonyms()
-    stage = work.stage("ingest", settings, source=f"{source.fingerprint()}/{names.key_digest}")
+    # The source's fingerprint stands for its options, but for where it lies: data that moved is not read again.
+    recorded = settings.model_copy(update={"options": {}})
+    stage = work.stage("ingest", recorded, source=f"{source.fingerprint()}/{names.key_digest}")
     index = IndexArtefact(stage.folder)
     if stage.is_finished:
         return index
@@ -143,14 +142,14 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
         pictures[len(accepted.rows)], masks[len(accepted.rows)] = picture, mask
         accepted.digests.add(row["digest"])
         accepted.rows.append(row)
+    write_csv(index.refused, [vars(one) for one in refused], ["file", "hospital", "reason"])
     if not accepted.rows:
         raise DataError(
             f"None of the {len(found)} files found can be used. "
             + (f"The first reason: {refused[0].reason}" if refused else "Is the path right?")
         )
-    _finish_arrays(index, pictures, masks, len(accepted.rows))
     table = _table(accepted.rows, settings, work.seed)
-    write_csv(index.refused, [vars(one) for one in refused], ["file", "hospital", "reason"])
+    _finish_arrays(index, pictures, masks, len(accepted.rows))
     write_csv(index.flow, flow(found, refused, table), FLOW)
     write_index(index.index, table)
     for artefact in (index.refused, index.flow):
@@ -159,6 +158,14 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     work.say(f"ingest: {len(found)} files found, {len(table)} accepted, {len(refused)} refused (ingest/refused.csv)")
     stage.finish(found=len(found), accepted=len(table), refused=len(refused))
     return index
+
+
+def open_source(settings: Settings, folder: Path, seed: int) -> Source:
+    """The source that the settings name; what it makes lies below the run folder."""
+    module = bay.load(sources, settings.source, "ingest.source")
+    options = parse(module.Settings, expand(settings.options), "ingest.options")
+    source: Source = module.Source(options, workspace=folder / "source", seed=seed)
+    return source
 
 
 def _read(candidate: Candidate, settings: Settings, names: Pseudonyms) -> tuple[dict[str, Any], Array, Array]:
@@ -170,11 +177,13 @@ def _read(candidate: Candidate, settings: Settings, names: Pseudonyms) -> tuple[
     radiograph = read_radiograph(candidate.path)
     mask = None if candidate.mask is None else read_mask(candidate.mask)
     picture, fitted_mask = prepare(radiograph, mask, size=settings.size, how=settings.fit)
+    # Without a patient's number, the images of one study are at least known to be of one patient.
+    patient = candidate.patient or candidate.study or candidate.file
     where = candidate.hospital if settings.patient_ids == "per_hospital" or candidate.patient is None else ""
     label = settings.label(candidate.finding)
     row = {
         "hospital": candidate.hospital,
-        "patient": names.patient(candidate.patient or candidate.file, hospital=where),
+        "patient": names.patient(patient, hospital=where),
         "study": names.study(candidate.study or candidate.file, hospital=where),
         "view": candidate.view,
         "device": candidate.device,
@@ -235,7 +244,7 @@ def _refuse_unknown_hospitals(settings: Settings, found: set[str]) -> None:
         for hospital in getattr(settings, setting):
             if hospital not in found:
                 raise ConfigError(
-                    f"ingest.{setting}: no file of a hospital '{hospital}' was found. {nearest(hospital, found)}"
+                    f"ingest.{setting}: no file of a hospital '{hospital}' was found. {nearest(hospital, found - {''})}"
                 )
 
 

@@ -119,3 +119,13 @@ def test_settings_are_frozen_and_refuse_unknown_keys(name: str, tmp_path: Path) 
         type(settings).model_validate({**settings.model_dump(), "not_a_setting": 1})
     with pytest.raises(ValueError, match="frozen"):
         settings.__setattr__(next(iter(type(settings).model_fields)), None)
+
+
+@pytest.mark.parametrize("name", bay.names(sources))
+def test_every_file_found_can_be_told_to_its_owner(name: str, tmp_path: Path) -> None:
+    settings = MADE[name](tmp_path)
+    source = bay.load(sources, name, "source").Source(settings, workspace=tmp_path / "workspace", seed=0)
+    places = [source.where(one.file) for one in source.find()]
+    assert None not in places
+    assert len(set(places)) == len(places)
+    assert source.where("0" * 12) is None

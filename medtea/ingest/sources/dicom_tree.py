@@ -69,6 +69,10 @@ class Source:
                 "column sop_instance_uid."
             )
 
+    def where(self, file: str) -> Path | None:
+        """See the contract."""
+        return next((path for path in self._files() if file_digest(path.relative_to(self.root)) == file), None)
+
     def fingerprint(self) -> str:
         """See the contract; the root's own place does not count."""
         masks = [Path(folder) / name for folder, _, names in os.walk(self.root / MASKS) for name in names]

@@ -73,6 +73,11 @@ class Source:
         self.write()
         yield from self.tree.find()
 
+    def where(self, file: str) -> Path | None:
+        """See the contract."""
+        self.write()
+        return self.tree.where(file)
+
     def fingerprint(self) -> str:
         """Digest of settings, seed and the code that draws and writes, since the files follow from them."""
         code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (phantom, marks, dicom_files)]

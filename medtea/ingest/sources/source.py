@@ -72,6 +72,9 @@ class Source(Protocol):
             DataError: the source as a whole cannot be used.
         """
 
+    def where(self, file: str) -> Path | None:
+        """The path that a file digest stands for, for the eyes of the source's owner only; None where it is unknown."""
+
     def fingerprint(self) -> str:
         """Changes when the settings or the files do: two equal ones mean that ingest need not run again."""
 

@@ -49,6 +49,11 @@ class Source:
             seen.add(found.file)
             yield found
 
+    def where(self, file: str) -> Path | None:
+        """See the contract."""
+        named = (Path(row[self.settings.image]) for row in self.rows())
+        return next((self.folder / path for path in named if file_digest(path) == file), None)
+
     def fingerprint(self) -> str:
         """See the contract; the table's own place does not count."""
         columns = [self.settings.image, *([self.settings.mask] if self.settings.mask else [])]
