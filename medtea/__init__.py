@@ -9,7 +9,7 @@ wing       reads                                   writes
 ingest     a source: DICOM, tables, the phantom    index.parquet, radiographs.npy, given_masks.npy, refused.csv
 plant      index                                   an index like ingest's, with known marks stamped on the radiographs
 segment    index                                   segmenter.safetensors, lung_masks.npy, masks.csv, metrics.json
-teach      index, lung masks                       teacher.safetensors, bank/ (augmented copies, heatmaps), metrics.json
+teach      index, lung masks                       teacher.safetensors, bank/ (augmented copies, heatmaps), card.json
 distil     index, teacher                          per method: student.safetensors, history.csv, card.json
 evaluate   index, lung masks, teacher, students    scores.csv, metrics.json
 audit      index, lung masks, teacher, students    outcomes.json, outcomes.csv

@@ -28,6 +28,9 @@ from medtea.segment.stage import run as segment
 from medtea.teach.stage import Settings as TeachSettings
 from medtea.teach.stage import run as teach
 
+OTHER_NETWORKS = ("teacher", "segmenter")
+"""What no student may be called: the names in results and in tracking are one per network."""
+
 
 class Wings(StrictSettings):
     """The sections that every pipeline here has."""
@@ -38,7 +41,8 @@ class Wings(StrictSettings):
     segment: SegmentSettings = SegmentSettings()
     teach: TeachSettings = TeachSettings()
     distil: tuple[DistilSettings, ...] = Field(
-        (DistilSettings(method="tea"), DistilSettings(method="erm"), DistilSettings(method="logit_distil"))
+        (DistilSettings(method="tea"), DistilSettings(method="erm"), DistilSettings(method="logit_distil")),
+        min_length=1,
     )
     evaluate: EvaluateSettings = EvaluateSettings()
     audit: AuditSettings = AuditSettings()
@@ -48,8 +52,8 @@ class Wings(StrictSettings):
     @classmethod
     def _distinct_names(cls, students: tuple[DistilSettings, ...]) -> tuple[DistilSettings, ...]:
         names = [student.name for student in students]
-        if len(set(names)) < len(names) or "teacher" in names:
-            raise ValueError("two students have one name, or one is called 'teacher'; give each its own `name`")
+        if len({*names, *OTHER_NETWORKS}) < len(names) + len(OTHER_NETWORKS):
+            raise ValueError("two networks have one name (or 'teacher', 'segmenter'); give each student its own `name`")
         return students
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from medtea.core.names import (
 from medtea.core.progress import track
 from medtea.core.seeds import numpy_generator
 from medtea.core.settings import StrictSettings, parse
-from medtea.core.work import Work, read_json, read_weights, write_atomically, write_json
+from medtea.core.work import Work, read_json, read_weights, write_atomically, write_csv, write_json
 from medtea.data.index import read_index
 from medtea.training.networks import build_classifier
 
@@ -62,7 +63,7 @@ def run(
     teacher: TeacherArtefact,
     students: Sequence[StudentArtefact],
 ) -> OutcomesArtefact:
-    """Leave outcomes.json and the pictures for the report."""
+    """Leave outcomes.json, the same as a table in outcomes.csv, and the pictures for the report."""
     stage = work.stage("audit", settings, [index, lungs, teacher, *students])
     artefact = OutcomesArtefact(stage.folder)
     if stage.is_finished:
@@ -83,6 +84,7 @@ def run(
         artefact.outcomes,
         {"outcomes": outcomes, "questions": {name: probe.question for name, probe in loaded.items()}},
     )
+    write_csv(artefact.folder / "outcomes.csv", [_as_row(outcome) for outcome in outcomes], TABLE)
     pictures = _pictures(settings, asked, groups)
     write_atomically(artefact.pictures, lambda file: np.savez(file, **pictures))
     work.tracker.artefact(artefact.outcomes)
@@ -148,12 +150,23 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+TABLE = ("probe", "method", "group", "value", "low", "high", "n", "n_patients", "reference", "control")
+
+
+def _as_row(outcome: dict[str, Any]) -> dict[str, Any]:
+    """An outcome on one line; empty where there is no answer."""
+    control = outcome["control"] or {}
+    row = outcome | outcome["estimate"] | {"control": control.get("value")}
+    return {column: "" if row.get(column) is None else row[column] for column in TABLE}
+
+
 def _pictures(settings: Settings, asked: Sequence[AuditedNetwork], groups: Sequence[AuditedGroup]) -> dict[str, Any]:
-    """Arrays by "group number/what": the first radiographs of each class, their masks, and each network's heatmaps."""
+    """Arrays by "group number/what": the first radiographs of each class in turn, their masks, each network's maps."""
     arrays: dict[str, Any] = {}
     for number, group in enumerate(groups):
-        first = [int(row) for label in (1, 0) for row in np.flatnonzero(group.labels == label)[: settings.pictures]]
-        chosen = np.array(first[: settings.pictures] if settings.pictures else [], dtype=int)
+        of_class = [np.flatnonzero(group.labels == label).tolist() for label in (1, 0)]
+        in_turn = [row for pair in itertools.zip_longest(*of_class) for row in pair if row is not None]
+        chosen = np.array(in_turn[: settings.pictures], dtype=int)
         if len(chosen) == 0:
             continue
         pictures, masks = group.radiographs[chosen], group.lung_masks[chosen]

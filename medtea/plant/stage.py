@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pydantic import Field as Bound
+from pydantic import model_validator
 
 from medtea.core.errors import DataError
 from medtea.core.names import IndexArtefact, Role, Split
@@ -37,6 +38,13 @@ class Settings(StrictSettings):
     corner: str = "top right"
     height: float = Bound(1 / 6, gt=0, le=0.5)
     brightness: float = Bound(1.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _two_marks(self) -> Settings:
+        """Refuse at once what could only be drawn after ingest."""
+        if self.mark(1) == self.mark(0):
+            raise ValueError("positive and negative are one mark, so that it says nothing about the label")
+        return self
 
     def mark(self, label: int) -> Mark:
         """The mark that says `label`."""

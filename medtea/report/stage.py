@@ -27,6 +27,7 @@ from medtea.report.contents import (
     read_questions,
     read_segmenter,
 )
+from medtea.report.figures import forest_plot, montage_svg, slope_plot
 from medtea.report.page import page
 from medtea.report.tables import main_table, markdown_tables, to_terminal
 
@@ -55,7 +56,7 @@ def run(
     outcomes: OutcomesArtefact,
     settings_of_run: dict[str, Any],
 ) -> ReportArtefact:
-    """Leave report.html and table.md."""
+    """Leave report.html, table.md and, each as a file of its own, the figures."""
     stage = work.stage("report", settings, [index, lungs, scores, outcomes])
     artefact = ReportArtefact(stage.folder)
     if stage.is_finished:
@@ -63,7 +64,9 @@ def run(
     contents = _contents(work, settings, index, lungs, scores, outcomes, settings_of_run)
     write_text(artefact.page, page(contents))
     write_text(artefact.table, _markdown(contents))
-    for path in (artefact.page, artefact.table):
+    for name, svg in _figures(contents).items():
+        write_text(artefact.folder / "figures" / f"{name}.svg", svg)
+    for path in (artefact.page, artefact.table, artefact.folder / "figures"):
         work.tracker.artefact(path)
     stage.finish()
     return artefact
@@ -95,6 +98,12 @@ def _contents(
         settings=to_yaml(settings_of_run),
         notes=settings.notes,
     )
+
+
+def _figures(contents: Contents) -> dict[str, str]:
+    """The page's figures as SVG; no montage where the audit kept no pictures."""
+    figures = {"forest": forest_plot(contents.metrics), "slope": slope_plot(contents.metrics)}
+    return figures | ({"montage": montage_svg(contents.pictures)} if contents.pictures else {})
 
 
 def _provenance(work: Work, artefacts: Sequence[Artefact]) -> dict[str, str]:

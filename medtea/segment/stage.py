@@ -10,7 +10,7 @@ from monai.losses import DiceCELoss
 from pydantic import Field as Bound
 from torch import Tensor, nn
 
-from medtea.core.errors import DataError
+from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.names import Field, IndexArtefact, LungsArtefact, Role, Split
 from medtea.core.progress import track
 from medtea.core.seeds import named_seed, numpy_generator
@@ -73,6 +73,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> LungsArtefact:
     """Leave a lung mask for every radiograph, with its Dice where a mask was given and its reason where it failed.
 
     Raises:
+        ConfigError: a hospital is not there or is external, or the radiographs cannot be halved once per level.
         DataError: no radiograph of the chosen hospitals has a given mask.
     """
     stage = work.stage("segment", settings, [index])
@@ -82,6 +83,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> LungsArtefact:
     table = read_index(index.index)
     radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
     given = np.load(index.given_masks, mmap_mode="r", allow_pickle=False)
+    _check(settings, table, size=radiographs.shape[-1])
     usable = table["has_mask"] & table["role"].ne(Role.EXTERNAL)
     if settings.hospitals:
         usable &= table["hospital"].isin(settings.hospitals)
@@ -123,6 +125,22 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> LungsArtefact:
         )
     stage.finish(implausible=sum(not row["plausible"] for row in listing), radiographs=len(listing))
     return lungs
+
+
+def _check(settings: Settings, table: pd.DataFrame, *, size: int) -> None:
+    own = set(table.loc[table["role"].ne(Role.EXTERNAL), "hospital"])
+    for hospital in settings.hospitals:
+        if hospital not in own:
+            raise ConfigError(
+                f"segment.hospitals: '{hospital}' is external or has no radiograph. {nearest(hospital, own)}"
+            )
+    levels = len(settings.channels)
+    step = 2 ** (levels - 1)
+    if size % step:
+        raise ConfigError(
+            f"segment.channels: with {levels} levels the radiograph is halved {levels - 1} times, and ingest.size {size} "
+            f"is no multiple of {step}. Set ingest.size: {size - size % step}."
+        )
 
 
 def _loader(work: Work, bank: Bank, settings: Settings, entries: Array, *, shuffled: bool) -> Loader:
