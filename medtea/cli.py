@@ -19,13 +19,13 @@ from medtea import __version__
 from medtea.audit import probes
 from medtea.core import bay
 from medtea.core.errors import ConfigError, MedteaError, UsageError, nearest
-from medtea.core.names import Artefact, OutcomesArtefact, ScoresArtefact
+from medtea.core.names import OutcomesArtefact, ScoresArtefact
 from medtea.core.settings import expand, override, parse, read_yaml, to_yaml
 from medtea.core.tracking import NullTracker, Tracker, sync
 from medtea.core.work import Work, code_commit, write_text
 from medtea.distil import methods
 from medtea.ingest import sources
-from medtea.ingest.dicomize import dicomize
+from medtea.ingest.dicomize import Dicomized, dicomize
 from medtea.ingest.sources import table
 from medtea.ingest.stage import open_source
 from medtea.report.stage import page_of, print_table
@@ -45,14 +45,17 @@ out = Console()
 err = Console(stderr=True)
 
 WINGS = {
-    "ingest": "Files of the hospitals to an index and arrays; what cannot be used is listed with its reason.",
+    "ingest": "Hospitals' files to an index and arrays; what cannot be used, with its reason.",
+    "plant": "Known marks stamped on the radiographs (pipeline planted_shortcut only).",
     "segment": "The lung segmenter, and a checked mask for every radiograph.",
     "teach": "The teacher, shown lungs only, and its heatmaps.",
     "distil": "The students, each by its method.",
     "evaluate": "AUROC with intervals, per method and hospital.",
     "audit": "Whether the networks rely on what is outside the lungs.",
-    "report": "The HTML page and the tables.",
+    "report": "The HTML page, the tables and the figures: the whole way.",
 }
+INTERRUPTED = 130
+"""How a shell says that Ctrl-C ended a command: 128 + SIGINT."""
 QUICK = (
     "ingest.options.hospitals.northgate.patients=60",
     "ingest.options.hospitals.riverside.patients=60",
@@ -96,7 +99,7 @@ def _wing_command(wing: str, about: str) -> None:
     def command(config: Config, to: To = None, set_: Set = None, no_tracking: NoTracking = False) -> None:
         walk(config, to, set_ or [], no_tracking, until=wing)
 
-    app.command(wing, help=f"Up to and including this wing. {about}", rich_help_panel="One wing at a time")(command)
+    app.command(wing, help=about, rich_help_panel="The way up to and including one wing")(command)
 
 
 for _wing, _about in WINGS.items():
@@ -149,12 +152,18 @@ def dicomize_(
     to: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the DICOM trees, one per hospital.")],
     hospitals: Annotated[list[str] | None, typer.Option("--hospital", help="Only this one. May be repeated.")] = None,
 ) -> None:
-    """Write a table of images as DICOM, each hospital in another vendor's manner."""
+    """Write a table of images as DICOM, each hospital in another vendor's manner.
+
+    Says per hospital how many files were written, kept from an earlier run, and refused with which reason. A config
+    reads them instead of its own source with
+    --set ingest.source=dicom_tree --set 'ingest.options={root: OUT}'
+    """
     if source.is_dir() and (source / "manifest.csv").is_file():
         source = source / "manifest.csv"
     counts = dicomize(parse(table.Settings, {"path": source, "hospitals": tuple(hospitals or ())}), to)
     for hospital, count in counts.items():
-        out.print(f"{hospital}: {count}", markup=False, highlight=False)
+        for line in _in_words(hospital, count):
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("sync")
@@ -165,6 +174,17 @@ def sync_(
     """Send a run to an MLflow server; what it has already is not sent again."""
     sent = sync(folder, uri)
     out.print(f"sent: {sent.runs} runs, {sent.params} params, {sent.metrics} metrics, {sent.artefacts} artefacts")
+
+
+def _in_words(hospital: str, count: Dicomized) -> Iterator[str]:
+    """One line for the hospital, and one for each reason to refuse a row."""
+    vendor = count.vendor
+    yield (
+        f"{hospital}: {count.written} written, {count.kept} kept, {count.refused.total()} refused; "
+        f"{vendor.manufacturer} {vendor.model}, {vendor.photometric}, {vendor.bits} bits, {vendor.syntax.name}"
+    )
+    for reason, rows in count.refused.most_common():
+        yield f"  {rows} refused: {reason}"
 
 
 def load(config: Path, assignments: list[str]) -> tuple[Any, Any]:
@@ -187,14 +207,21 @@ def load(config: Path, assignments: list[str]) -> tuple[Any, Any]:
 def walk(config: Path, to: Path | None, assignments: list[str], no_tracking: bool, until: str = "report") -> None:
     """Run a pipeline up to a wing, and show what came out."""
     module, settings = load(config, assignments)
+    if until not in type(settings).model_fields:
+        raise UsageError(f"The pipeline {settings.pipeline} has no wing '{until}'. Leave it out, or take another.")
     folder = _folder(config, to)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"The run folder cannot be made ({type(error).__name__}). Give another with --to.") from error
     tracker = NullTracker() if no_tracking else _tracker(folder, config.stem, settings)
     work = Work(folder, settings.seed, tracker, say=_say, device=_device(settings.device))
     write_text(folder / "settings.yaml", to_yaml(settings.model_dump(mode="json")))
     with tracker, closing(module.run(work, settings)) as stages:
-        for _ in _upto(stages, until, last_student=f"distil/{settings.distil[-1].name}"):
+        for artefact in stages:
             tracker.send()
+            if artefact.folder.relative_to(folder).as_posix() == _last_stage(until, settings):
+                break
     if tracker.notice:
         err.print(tracker.notice, style="yellow", markup=False)
     if until == "report":
@@ -208,13 +235,9 @@ def _folder(config: Path, to: Path | None) -> Path:
     return to or Path("runs") / config.stem
 
 
-def _upto(stages: Iterator[Artefact], until: str, last_student: str) -> Iterator[Artefact]:
-    """Stages up to and including a wing; `distil` is finished with its last student."""
-    for artefact in stages:
-        yield artefact
-        name = artefact.folder.name
-        if name == until or (until == "distil" and f"{artefact.folder.parent.name}/{name}" == last_student):
-            return
+def _last_stage(wing: str, settings: Any) -> str:
+    """The stage that finishes a wing; `distil` is finished with its last student."""
+    return f"distil/{settings.distil[-1].name}" if wing == "distil" else wing
 
 
 def _tracker(folder: Path, name: str, settings: Any) -> Tracker:
@@ -257,12 +280,16 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """The command line: an expected error is one message on standard error and exit code 2."""
+    """The command line: an expected error is one message on standard error and exit code 2; Ctrl-C is 130."""
     try:
         app()
     except MedteaError as error:
         err.print(f"[bold red]medtea:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         sys.exit(2)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _say("medtea: stopped. What is finished stays; the same command goes on from there.")
+        raise
 
 
 if __name__ == "__main__":

@@ -117,9 +117,7 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     """
     source = open_source(settings, work.folder, work.seed)
     names = pseudonyms()
-    # The source's fingerprint stands for its options, but for where it lies: data that moved is not read again.
-    recorded = settings.model_copy(update={"options": {}})
-    stage = work.stage("ingest", recorded, source=f"{source.fingerprint()}/{names.key_digest}")
+    stage = work.stage("ingest", settings, source=f"{source.fingerprint()}/{names.key_digest}")
     index = IndexArtefact(stage.folder)
     if stage.is_finished:
         return index

@@ -138,8 +138,8 @@ def _check(settings: Settings, table: pd.DataFrame, *, size: int) -> None:
     step = 2 ** (levels - 1)
     if size % step:
         raise ConfigError(
-            f"segment.channels: with {levels} levels the radiograph is halved {levels - 1} times, and ingest.size {size} "
-            f"is no multiple of {step}. Set ingest.size: {size - size % step}."
+            f"segment.channels: {levels} levels halve the radiograph {levels - 1} times, and ingest.size {size} is no "
+            f"multiple of {step}. Set ingest.size: {size - size % step}."
         )
 
 
