@@ -64,7 +64,7 @@ class Artefact:
         """
         try:
             return str(json.loads((self.folder / "record.json").read_text(encoding="utf-8"))["digest"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise RecordError(
                 f"Stage '{self.folder.name}' has no readable record.json; run it again (the folder is not finished)."
             ) from error

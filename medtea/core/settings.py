@@ -6,20 +6,22 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medtea.core.errors import ConfigError, nearest
 
+NOT_YAML = (yaml.YAMLError, ValueError)
+"""What yaml.safe_load raises: its own kind, and ValueError for a date or number that does not exist."""
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class StrictSettings(BaseModel):
-    """Settings of one room: frozen, every default written down, an unknown key refused."""
+    """Settings of one room: frozen, every default written down, an unknown key refused, every number finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=BaseModel)
@@ -37,13 +39,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"The config '{path}' cannot be read ({type(error).__name__}). Give a YAML file.") from error
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"'{path.name}' is not YAML{place}: {getattr(error, 'problem', 'unreadable')}.") from error
+    except NOT_YAML as error:
+        raise ConfigError(f"'{path.name}' is not YAML{_yaml_fault(error, text)}.") from error
     if not isinstance(content, dict):
         raise ConfigError(f"'{path.name}' holds no sections. A config is 'section:' lines with settings below them.")
     return content
+
+
+def _yaml_fault(error: Exception, text: str) -> str:
+    """Where and what, as far as PyYAML knows: it has a mark, or for a forbidden character its position."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f" at line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', None) or 'unreadable'}"
+    position = getattr(error, "position", None)
+    if position is not None:
+        return f" at line {text.count(chr(10), 0, position) + 1}: a character that YAML does not allow"
+    return f": {error}"
 
 
 def to_yaml(content: Mapping[str, Any]) -> str:
@@ -57,42 +68,47 @@ def override(content: dict[str, Any], assignments: Sequence[str]) -> dict[str, A
     Raises:
         ConfigError: an assignment has no '=', or its path runs into a value that has no parts.
     """
-    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(content))
+    result: dict[str, Any] = _copied(content)
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals or not path:
             raise ConfigError(f"--set '{assignment}' has no '='. Write --set section.key=value.")
-        *parents, last = path.split(".")
+        parts = path.split(".")
         place: Any = result
-        for part in parents:
-            place = _step(place, part, path)
+        for depth in range(len(parts) - 1):
+            place = _step(place, parts, depth)
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except NOT_YAML as error:
             raise ConfigError(f"--set {path}: the value '{text}' is not YAML.") from error
-        if isinstance(place, list):
-            place[_position(place, last, path)] = value
-        elif isinstance(place, dict):
-            place[last] = value
-        else:
-            raise ConfigError(f"--set {path}: '{parents[-1]}' is a single value, it has no part '{last}'.")
+        place[_key(place, parts, len(parts) - 1)] = value
     return result
 
 
-def _position(place: list[Any], part: str, path: str) -> int:
-    if not part.isdigit() or int(part) >= len(place):
+def _copied(value: Any) -> Any:
+    """A copy in which a YAML alias is a copy of its own, so that changing one place changes no other."""
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
+
+
+def _key(place: Any, parts: Sequence[str], depth: int) -> int | str:
+    """The key of parts[depth] in the mapping or list that the parts before it lead to."""
+    part, path = parts[depth], ".".join(parts)
+    if isinstance(place, dict):
+        return part
+    if not isinstance(place, list):
+        raise ConfigError(f"--set {path}: '{parts[depth - 1]}' is a single value, it has no part '{part}'.")
+    if not part.isdecimal() or int(part) >= len(place):
         raise ConfigError(f"--set {path}: '{part}' is no position in a list of {len(place)} (0 is the first).")
     return int(part)
 
 
-def _step(place: Any, part: str, path: str) -> Any:
-    if isinstance(place, list):
-        return place[_position(place, part, path)]
-    if not isinstance(place, dict):
-        raise ConfigError(f"--set {path}: there is nothing below '{part}', it is a single value.")
-    if place.get(part) is None:
-        place[part] = {}
-    return place[part]
+def _step(place: Any, parts: Sequence[str], depth: int) -> Any:
+    key = _key(place, parts, depth)
+    if isinstance(place, dict) and place.get(key) is None:
+        place[key] = {}
+    return place[key]
 
 
 def expand(value: Any, environment: Mapping[str, str] | None = None) -> Any:
@@ -136,24 +152,34 @@ def parse(model: type[S], content: Mapping[str, Any], place: str = "") -> S:
 
 def _fault(model: type[BaseModel], fault: Any, place: str) -> str:
     location = [str(part) for part in fault["loc"]]
-    where = ".".join(([place] if place else []) + location)
+    where = ".".join(([place] if place else []) + location) or "The config"
     if fault["type"] == "extra_forbidden":
         return f"{where}: no such setting. {nearest(location[-1], _names_at(model, location[:-1]))}"
     if fault["type"] == "missing":
         return f"{where}: this setting is needed and has no default."
-    message = fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{where}: {fault['input']!r} is not allowed; {message}."
+    message = fault["msg"].removeprefix("Value error, ").rstrip(".")
+    if fault["type"] == "model_type":
+        message = "write 'setting: value' lines below it"
+    return f"{where}: {_shown(fault['input'])} is not allowed; {message[0].lower()}{message[1:]}."
+
+
+def _shown(value: Any) -> str:
+    """The value on one line; of a long one its beginning."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _names_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """The setting names that exist at a place inside `model` (empty when the place is not a settings model)."""
-    here: type[BaseModel] = model
+    """The setting names that exist at a place inside `model`; list positions and keys lead into what is listed."""
+    here: list[type[BaseModel]] = [model]
     for part in location:
-        field = here.model_fields.get(part)
-        if field is None:
-            continue
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        inner = [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if inner:
-            here = inner[0]
-    return list(here.model_fields)
+        fields = [found.model_fields[part].annotation for found in here if part in found.model_fields]
+        here = [inner for annotation in fields for inner in _models_in(annotation)] or here
+    return sorted({name for found in here for name in found.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The settings models that a type mentions: itself, or inside a list, a mapping or a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

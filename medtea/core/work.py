@@ -7,12 +7,14 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 from pydantic import BaseModel
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from medtea.core.errors import RecordError
@@ -30,20 +33,23 @@ from medtea.core.tracking import Tracker
 VERSION = importlib.metadata.version("medtea")
 RECORD = "record.json"
 STARTED = "started.json"
+PARTIAL = ".partial"
+"""How the name of a temporary file ends; a killed process leaves it behind."""
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write through a temporary file, flush to disk, then rename: a reader finds the old file or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # not by mkstemp, whose files nobody but their owner may read: a report made in a container is read outside it
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -89,13 +95,14 @@ def read_weights(path: Path, network: torch.nn.Module) -> None:
     """
     try:
         network.load_state_dict(load(path.read_bytes()))
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError) as error:
         raise RecordError(
-            f"'{path.name}' does not hold the weights of this network ({type(error).__name__}); "
-            "remove its stage's folder and run again."
+            f"'{path.name}' is missing or no readable safetensors file; remove its stage's folder and run again."
         ) from error
-    except Exception as error:  # safetensors raises its own kind, which it does not export as a stable name
-        raise RecordError(f"'{path.name}' is no readable safetensors file; remove its stage's folder.") from error
+    except RuntimeError as error:  # load_state_dict: other names or shapes
+        raise RecordError(
+            f"'{path.name}' holds another network's weights; remove its stage's folder and run again."
+        ) from error
 
 
 def read_json(path: Path) -> Any:
@@ -169,7 +176,7 @@ class Stage:
         return digest_of(self.identity)
 
     def finish(self, **facts: object) -> None:
-        """Write the record, last of all: from now on the stage is skipped."""
+        """Write the record, last of all: from now on the stage is skipped. Of the facts, NaN becomes null."""
         seconds = time.perf_counter() - self.begun
         outputs = {
             str(path.relative_to(self.folder)): path.stat().st_size
@@ -181,7 +188,7 @@ class Stage:
             **self.identity,
             "outputs_bytes": outputs,
             "seconds": round(seconds, 2),
-            "facts": facts,
+            "facts": _answers(facts),
             "made_with": provenance(),
         }
         write_json(self.folder / RECORD, record)
@@ -227,16 +234,45 @@ class Work:
         if _digest_in(folder / RECORD) == digest:
             self.say(f"{name}: nothing to do, its record matches")
             return Stage(folder, identity, is_finished=True, say=self.say)
-        if _digest_in(folder / STARTED) != digest and folder.exists():
-            if not (folder / STARTED).exists() and not (folder / RECORD).exists():
-                raise RecordError(
-                    f"The run folder already has a '{name}' that medtea did not write. Give another folder with --to."
-                )
-            shutil.rmtree(folder)
+        if _is_foreign(folder):
+            raise RecordError(
+                f"The run folder already has a '{name}' that medtea did not write. Give another folder with --to."
+            )
         (folder / RECORD).unlink(missing_ok=True)
+        if _digest_in(folder / STARTED) != digest:
+            _empty(folder)
+        for left_over in folder.rglob(f".*{PARTIAL}"):
+            left_over.unlink()
         write_json(folder / STARTED, {"digest": digest})
         self.ran.append(name)
         return Stage(folder, identity, is_finished=False, say=self.say)
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Whether something of that name is there that no stage began; a folder that is still empty is as good as ours."""
+    if not folder.is_dir():
+        return folder.exists()
+    if _digest_in(folder / STARTED) or _digest_in(folder / RECORD):
+        return False
+    return any(not path.name.endswith(PARTIAL) for path in folder.iterdir())
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a stage left, but not that it began: killed here, the folder must still be known as ours."""
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != STARTED:
+            path.unlink()
+
+
+def _answers(value: Any) -> Any:
+    """The value with null for every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _answers(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_answers(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _digest_in(path: Path) -> str | None:
