@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandGaussianNoised, RandGaussianSmoothd
+from pydantic import Field as Bound
+from pydantic import field_validator
 
 from medtea.core.settings import StrictSettings
 
@@ -16,19 +18,26 @@ class AugmentSettings(StrictSettings):
 
     Attributes:
         rotation_degrees: Largest turn to either side.
-        shift: Largest shift, as a share of the side.
-        zoom: Largest relative change of size.
+        shift: Largest shift along each side, as a share of the side.
+        zoom: Largest relative change of height and of width, each drawn on its own.
         gamma: Range of the exponent of the grey values.
         noise: Standard deviation of added Gaussian noise (grey values are in [0, 1]).
         blur_pixels: Largest standard deviation of Gaussian smoothing.
     """
 
-    rotation_degrees: float = 7.0
-    shift: float = 0.04
-    zoom: float = 0.08
+    rotation_degrees: float = Bound(7.0, ge=0, le=180)
+    shift: float = Bound(0.04, ge=0, lt=1)
+    zoom: float = Bound(0.08, ge=0, lt=1)
     gamma: tuple[float, float] = (0.7, 1.4)
-    noise: float = 0.02
-    blur_pixels: float = 0.7
+    noise: float = Bound(0.02, ge=0)
+    blur_pixels: float = Bound(0.7, ge=0)
+
+    @field_validator("gamma")
+    @classmethod
+    def _rising_and_positive(cls, gamma: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < gamma[0] <= gamma[1]:
+            raise ValueError("gamma is the least and the largest exponent, both above 0")
+        return gamma
 
 
 def augmentation(settings: AugmentSettings, size: int, seed: int) -> Compose:
@@ -40,8 +49,9 @@ def augmentation(settings: AugmentSettings, size: int, seed: int) -> Compose:
                 keys=("radiograph", "lung_mask"),
                 prob=1.0,
                 rotate_range=angle,
-                translate_range=settings.shift * size,
-                scale_range=settings.zoom,
+                # one range per axis: MONAI takes a single number for the first axis alone
+                translate_range=(settings.shift * size,) * 2,
+                scale_range=(settings.zoom,) * 2,
                 mode=("bilinear", "nearest"),
                 padding_mode=("border", "zeros"),
             ),

@@ -88,7 +88,7 @@ class Loader:
             asks: What the method declares to see.
             entries: Which entries of the arrays to go through.
             rows: Index row of every entry of the arrays.
-            batch_size: Radiographs per batch; when shuffled, an incomplete last batch is left to the next epoch.
+            batch_size: Radiographs per batch; when shuffled, an incomplete last batch is left out of that epoch.
             heatmaps: The teacher's maps, handed out only if TEACHER_HEATMAP is asked for.
             generator: Draws order and copy; None: in order, copy 0.
             device: Where the tensors go.
@@ -134,7 +134,8 @@ class Loader:
         return Batch(self._rows[entries], fields, maps)
 
     def _copies(self) -> int:
-        return max((array.shape[1] for array in self._arrays.values() if array.ndim > 1), default=1)
+        maps = [array for array, _ in self._heatmaps.values()]
+        return max((array.shape[1] for array in [*self._arrays.values(), *maps] if array.ndim > 1), default=1)
 
     def _take(self, array: Array, entries: Array, drawn: Array) -> Tensor:
         if array.ndim == 1:

@@ -79,8 +79,8 @@ def train(
         log: Called with an epoch's numbers and its number.
 
     Raises:
-        DataError: a loss is not finite; says where.
-        RecordError: the checkpoint is damaged.
+        DataError: there is nothing to train on, or a loss or gradient is not finite; says where.
+        RecordError: the checkpoint is damaged, or of another network.
     """
     if len(training) == 0:
         raise DataError(f"{name}: there is no radiograph to train on. Look at ingest/flow.csv for what was left out.")
@@ -95,13 +95,19 @@ def train(
     checkpoint = folder / CHECKPOINT
     if checkpoint.exists():
         state = read_checkpoint(checkpoint)
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["torch"])
-        if training.generator is not None:
-            training.generator.bit_generator.state = state["order"]
-        history, best = state["history"], state["best"]
+        try:
+            network.load_state_dict(state["network"])
+            optimiser.load_state_dict(state["optimiser"])
+            schedule.load_state_dict(state["schedule"])
+            torch.set_rng_state(state["torch"])
+            if training.generator is not None:
+                training.generator.bit_generator.state = state["order"]
+            history, best = state["history"], state["best"]
+        except (IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise RecordError(
+                f"The checkpoint of '{folder.name}' is not of this network ({type(error).__name__}). "
+                "Remove it to train anew."
+            ) from error
     else:
         torch.manual_seed(int(training.generator.integers(2**31)) if training.generator is not None else 0)
 
@@ -113,13 +119,11 @@ def train(
         for step, batch in enumerate(training):
             loss = task.loss(batch)
             if not torch.isfinite(loss):
-                raise DataError(
-                    f"{name}: the loss is not finite in epoch {epoch + 1}, step {step + 1} (index rows "
-                    f"{batch.rows.tolist()}). Lower its learning_rate; the last good checkpoint is kept."
-                )
+                raise DataError(_not_finite(name, "loss", epoch, step, batch))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, settings.clip)
+            if not torch.isfinite(nn.utils.clip_grad_norm_(parameters, settings.clip)):
+                raise DataError(_not_finite(name, "gradient", epoch, step, batch))
             optimiser.step()
             schedule.step()
             total += loss.item()
@@ -144,6 +148,13 @@ def train(
     network.eval()
     write_history(folder / "history.csv", history)
     return history
+
+
+def _not_finite(name: str, what: str, epoch: int, step: int, batch: Batch) -> str:
+    return (
+        f"{name}: the {what} is not finite in epoch {epoch + 1}, step {step + 1} (index rows {batch.rows.tolist()}). "
+        "Lower its learning_rate; the last good checkpoint is kept."
+    )
 
 
 def is_selected(history: list[dict[str, float]], select: str) -> bool:
@@ -179,7 +190,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         RecordError: the file is damaged.
     """
     try:
-        return torch.load(path, weights_only=True)  # type: ignore[no-any-return]
+        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
     except Exception as error:  # torch.load raises many kinds on a damaged file
         raise RecordError(
             f"The checkpoint of '{path.parent.name}' is damaged ({type(error).__name__}). Remove it to train anew."

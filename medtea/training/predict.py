@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 
 from medtea.core.names import INPUT
@@ -73,5 +74,5 @@ def predict_heatmaps(
 
 
 def score(logits: Array) -> Array:
-    """The sigmoid: logits to scores in [0, 1], without overflow."""
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64))))
+    """The sigmoid: logits to scores in [0, 1], without overflow; small scores keep their order."""
+    return np.asarray(expit(logits.astype(np.float64)))
