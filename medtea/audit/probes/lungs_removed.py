@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from pydantic import Field as Bound
 from scipy import ndimage
 
 from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork, Outcome
 from medtea.core.settings import StrictSettings
-from medtea.metrics.intervals import auroc_of, bootstrap_by_patient
+from medtea.metrics.intervals import Estimate, auroc_of, bootstrap_by_patient
 
 
 class Settings(StrictSettings):
@@ -19,7 +20,7 @@ class Settings(StrictSettings):
         dilation_pixels: How far beyond the mask the blank reaches, so that no rim of lung is left.
     """
 
-    dilation_pixels: int = 2
+    dilation_pixels: int = Bound(2, ge=0)
 
 
 class Probe:
@@ -43,15 +44,11 @@ class Probe:
         whole = network.scores(group.radiographs, group.lung_masks)
         estimate = bootstrap_by_patient(group.patients, auroc_of(group.labels, without), generator=generator)
         control = bootstrap_by_patient(group.patients, auroc_of(group.labels, whole), generator=generator)
-        words = "has no answer" if not estimate.answered else f"is {estimate.value:.2f}"
-        verdict = (
-            "the background alone tells the class to it" if estimate.excludes(0.5) else "nothing shows a shortcut here"
-        )
         return Outcome(
             estimate,
             reference=0.5,
             control=control,
-            sentence=f"With the lungs removed, {network.name}'s AUROC at {group.name} {words}: {verdict}.",
+            sentence=f"With the lungs removed, {network.name}'s AUROC at {group.name} {_verdict(estimate)}.",
             void_when="The masks miss lung, so that disease is left to see; or the blank's shape tells the class.",
         )
 
@@ -63,3 +60,13 @@ class Probe:
             lungs = ndimage.binary_dilation(mask > 0, structure=reach)
             picture[lungs] = picture[~lungs].mean() if (~lungs).any() else 0
         return blanks
+
+
+def _verdict(estimate: Estimate) -> str:
+    """In words, the AUROC and what its interval says."""
+    if not estimate.answered:
+        return "has no answer: one class is missing"
+    if not estimate.has_interval:
+        return f"is {estimate.value:.2f}: too few patients for an interval"
+    reliance = "the background alone tells the class to it" if estimate.excludes(0.5) else "no shortcut shows here"
+    return f"is {estimate.value:.2f}: {reliance}"

@@ -6,11 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 from pydantic import Field as Bound
+from pydantic import field_validator
 
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Outcome
+from medtea.core.errors import nearest
 from medtea.core.settings import StrictSettings
-from medtea.data.marks import Mark
-from medtea.metrics.intervals import bootstrap_by_patient, paired_difference
+from medtea.data.marks import CORNERS, Mark
+from medtea.metrics.intervals import Estimate, bootstrap_by_patient, paired_difference
 
 
 class Settings(StrictSettings):
@@ -22,9 +24,17 @@ class Settings(StrictSettings):
         corners: Where.
     """
 
-    signs: tuple[str, ...] = ("L", "R")
+    signs: tuple[str, ...] = Bound(("L", "R"), min_length=1)
     height: float = Bound(1 / 6, gt=0, le=0.5)
-    corners: tuple[str, ...] = ("top left", "top right")
+    corners: tuple[str, ...] = Bound(("top left", "top right"), min_length=1)
+
+    @field_validator("corners")
+    @classmethod
+    def _known_corners(cls, corners: tuple[str, ...]) -> tuple[str, ...]:
+        for corner in corners:
+            if corner not in CORNERS:
+                raise ValueError(f"there is no corner '{corner}'. {nearest(corner, CORNERS)}")
+        return corners
 
 
 class Probe:
@@ -56,16 +66,18 @@ class Probe:
         estimate = bootstrap_by_patient(group.patients, marked, generator=generator)
         control = bootstrap_by_patient(group.patients, scattered, generator=generator)
         beyond = paired_difference(group.patients, marked, scattered, generator=generator)
-        relies = beyond.has_interval and beyond.low > 0
+        if not (estimate.answered and control.answered):
+            sentence = f"{network.name} has no score at {group.name} that a letter could change."
+        else:
+            sentence = (
+                f"A letter outside the lungs changes {network.name}'s score at {group.name} by {estimate.value:.2f} "
+                f"on average (scattered pixels: {control.value:.2f}): {_verdict(beyond)}."
+            )
         return Outcome(
             estimate,
             reference=0.0,
             control=control,
-            sentence=(
-                f"A letter outside the lungs changes {network.name}'s score at {group.name} by {estimate.value:.2f} "
-                f"on average (scattered pixels: {control.value:.2f}): "
-                + ("the letter itself is read." if relies else "no more than scattered pixels do.")
-            ),
+            sentence=sentence,
             void_when="The marks already stand on the radiographs in the same place.",
         )
 
@@ -79,3 +91,10 @@ class Probe:
                 pixels = generator.choice(np.flatnonzero(~lungs), size=len(pixels), replace=False)
             picture.reshape(-1)[pixels] = mark.brightness
         return pictures
+
+
+def _verdict(beyond: Estimate) -> str:
+    """In words, what the change beyond that of scattered pixels says."""
+    if not beyond.has_interval:
+        return "there are too few patients to tell the letter from scattered pixels"
+    return "the letter itself is read" if beyond.low > 0 else "not clearly more than scattered pixels do"
