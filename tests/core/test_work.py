@@ -77,7 +77,7 @@ def test_an_interrupt_leaves_no_temporary_file_either(tmp_path: Path) -> None:
         file.write(b"half")
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         write_atomically(tmp_path / "new.txt", interrupted)
     assert files(tmp_path) == set()
 
@@ -268,7 +268,7 @@ def test_a_kill_while_the_old_results_are_removed_leaves_neither_a_record_nor_a_
 
     with monkeypatch.context() as patched:
         patched.setattr(work_module, "_empty", killed)
-        with pytest.raises(KeyboardInterrupt, match="^$"):
+        with pytest.raises(KeyboardInterrupt, match=r"^$"):
             work_in(tmp_path).stage("segment", Settings(size=32))
     # neither the old settings may find themselves finished, nor the new ones a stranger's folder
     assert not work_in(tmp_path).stage("segment", Settings()).is_finished
