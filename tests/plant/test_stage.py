@@ -130,7 +130,7 @@ def test_unlabelled_radiographs_and_other_hospitals_stay_as_they_are(work: Work)
 
 def test_no_pixel_of_a_given_lung_mask_is_stamped(work: Work) -> None:
     # A letter of half the height reaches into the lungs.
-    index, table, pictures, masks = planted(work, settings=Settings(height=0.5))
+    index, _, pictures, masks = planted(work, settings=Settings(height=0.5))
     changed = pictures[: len(rows())] != np.load(index.radiographs)
     assert changed.any()
     overlap = Settings(height=0.5).mark(1).pixels(SIZE, SIZE) & (masks[: len(rows())] > 0).any(axis=0)

@@ -46,24 +46,26 @@ class Source:
         self.root = settings.root
 
     def find(self) -> Iterator[Candidate | Refused]:
-        """One candidate or refusal per file, sorted by path within the root.
+        """One candidate or refusal per file: by hospital, then in the order of the labels, then by path.
+
+        The labels of a tree made by `dicomize` have the table's order, so that its patients are split as there.
 
         Raises:
             ConfigError: the root is no folder, the labels cannot be read, or there is no such hospital.
             DataError: not one label belongs to a file.
         """
         labels = self._labels()
-        used: set[str] = set()
-        hospitals: set[str] = set()
-        for path in self._files():
-            found = self._one(path, labels, used)
-            hospitals.add(found.hospital)
-            if not self.settings.hospitals or found.hospital in self.settings.hospitals:
-                yield found
+        used: dict[str, str] = {}
+        found = [self._one(path, labels, used) for path in self._files()]
+        places = {used[uid]: place for place, uid in enumerate(labels) if uid in used}
+        for one in sorted(found, key=lambda one: (one.hospital, places.get(one.file, len(places)))):
+            if not self.settings.hospitals or one.hospital in self.settings.hospitals:
+                yield one
+        hospitals = {one.hospital for one in found}
         for name in self.settings.hospitals:
             if name not in hospitals:
                 raise ConfigError(f"hospitals: the tree has no hospital '{name}'. {nearest(name, hospitals - {''})}")
-        if labels and not used.intersection(labels):
+        if labels and not places:
             raise DataError(
                 f"None of the {len(labels)} rows of the labels has the SOPInstanceUID of a file in the tree. Check the "
                 "column sop_instance_uid."
@@ -110,7 +112,8 @@ class Source:
         except (OSError, UnicodeDecodeError, csv.Error) as problem:
             raise ConfigError(f"labels: the CSV cannot be read ({type(problem).__name__}); give UTF-8.") from None
 
-    def _one(self, path: Path, labels: dict[str, Label], used: set[str]) -> Candidate | Refused:
+    def _one(self, path: Path, labels: dict[str, Label], used: dict[str, str]) -> Candidate | Refused:
+        # Fills `used`: which file has a SOPInstanceUID.
         relative = path.relative_to(self.root)
         file, hospital = file_digest(relative), relative.parts[0] if len(relative.parts) > 1 else ""
         try:
@@ -128,7 +131,7 @@ class Source:
             mask = inside(self.root, label.mask) if label.mask else None
         except DataError as reason:
             return Refused(file, hospital, str(reason))
-        used.add(header.instance)
+        used[header.instance] = file
         return Candidate(
             file=file,
             path=path,
