@@ -138,7 +138,7 @@ def where(
     file: Annotated[str, typer.Argument(help="What refused.csv and the index call the file.")],
     to: To = None,
 ) -> None:
-    """The path of a file that refused.csv names by its digest only. For you alone: a path may hold a name."""
+    """The path of a file that refused.csv names by a digest; for you alone, it may hold a name."""
     _, settings = load(config, [])
     path = open_source(settings.ingest, _folder(config, to), settings.seed).where(file)
     if path is None:
@@ -154,9 +154,11 @@ def dicomize_(
 ) -> None:
     """Write a table of images as DICOM, each hospital in another vendor's manner.
 
-    Says per hospital how many files were written, kept from an earlier run, and refused with which reason. A config
-    reads them instead of its own source with
-    --set ingest.source=dicom_tree --set 'ingest.options={root: OUT}'
+    Says per hospital how many files were written, kept from an earlier run, and refused for which reason.
+
+    To read them in place of a config's own source:
+
+    medtea run CONFIG --set ingest.source=dicom_tree --set 'ingest.options={root: OUT}'
     """
     if source.is_dir() and (source / "manifest.csv").is_file():
         source = source / "manifest.csv"
