@@ -1,13 +1,43 @@
-"""The documents: every link leads to a file, every decision is listed, and no two pages claim one number."""
+"""The documents are true: links lead somewhere, the guides' files work as they stand, columns are those of a run."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
+from oracles.made_sources import made_picture
+from PIL import Image
+from torch import nn
+
+from medtea import cli
+from medtea.audit import probes
+from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork
+from medtea.core import bay
+from medtea.core.errors import ConfigError, UsageError
+from medtea.core.names import Field
+from medtea.core.settings import parse
+from medtea.core.work import read_json
+from medtea.data.index import COLUMNS, read_index
+from medtea.data.loader import Loader
+from medtea.distil import methods
+from medtea.distil.methods.method import TeacherView
+from medtea.ingest import sources
+from medtea.ingest.sources import dicom_tree, table
+from medtea.ingest.sources.source import Candidate, Refused, file_digest
+from medtea.training.loop import LoopSettings, train
+from medtea.training.networks import BACKBONES, build_classifier, head_of
 
 REPOSITORY = Path(__file__).parents[1]
+DOCS = REPOSITORY / "docs"
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -27,3 +57,275 @@ def test_every_decision_is_listed_once_under_its_number() -> None:
     assert [int(number) for number, _ in listed] == [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
     for number, name in listed:
         assert (folder / name).read_text(encoding="utf-8").startswith(f"# {number}. ")
+
+
+# ---- the guides: their files, put into the bays as the reader would
+
+BAYS = {"add_a_method": methods, "add_a_source": sources, "add_a_probe": probes}
+FILE = re.compile(r"^Write `(medtea/[\w/]+)/(\w+)\.py`:\n\n```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+YAML = re.compile(r"^```yaml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def text_of(page: str) -> str:
+    return (DOCS / f"{page}.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def guides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
+    """Every guide's file as a module of its bay; gone from there after the test."""
+    loaded = {}
+    for page, package in BAYS.items():
+        folder, name, code = FILE.findall(text_of(page))[0]
+        assert folder == package.__name__.replace(".", "/")
+        assert name not in bay.names(package), "the guide's example has become a real file; choose another"
+        place = tmp_path / "bays" / page
+        place.mkdir(parents=True)
+        (place / f"{name}.py").write_text(code, encoding="utf-8")
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(place)])
+        importlib.invalidate_caches()
+        loaded[page] = bay.load(package, name, page)
+    yield loaded
+    for module in loaded.values():
+        package, _, name = module.__name__.rpartition(".")
+        sys.modules.pop(module.__name__)
+        delattr(sys.modules[package], name)
+
+
+def made_folders(root: Path) -> Path:
+    """Pictures of two hospitals with two findings, all with a mask of two lungs; and one file that is in no folder."""
+    number = 0
+    for hospital, patients in (("alpha", 14), ("beta", 4)):
+        for finding in ("Normal", "Tuberculosis"):
+            for folder in (root / hospital / finding, root / "masks" / hospital / finding):
+                folder.mkdir(parents=True)
+            for _ in range(patients):
+                number += 1
+                picture = made_picture(number, 40, 40)
+                lungs = np.zeros((40, 40), dtype=np.uint8)
+                lungs[8:32, 5:17] = lungs[8:32, 23:35] = 255
+                name = f"{hospital}/{finding}/{number:03d}.png"
+                Image.fromarray(picture).save(root / name)
+                Image.fromarray(lungs).save(root / "masks" / name)
+    (root / "alpha" / "notes.txt").write_text("Doe")
+    return root
+
+
+@pytest.mark.parametrize("page", BAYS)
+def test_a_guides_file_is_listed_with_its_first_line(page: str, guides: dict[str, ModuleType]) -> None:
+    name = guides[page].__name__.rpartition(".")[2]
+    assert name in bay.names(BAYS[page])
+    assert bay.summary(guides[page]).endswith(".")
+
+
+def test_the_guides_method_learns_from_what_it_declares(guides: dict[str, ModuleType], tmp_path: Path) -> None:
+    module = guides["add_a_method"]
+    torch.manual_seed(0)
+    pictures = np.random.default_rng(0).random((16, 1, 32, 32)).astype(np.float32) / 2
+    label = (np.arange(16) % 2).astype(np.float32)
+    pictures[label == 1] += 0.5
+    network = build_classifier("small_resnet", 0)
+    method = module.Method(network, head_of(network, "small_resnet"), module.Settings(), TeacherView(None, [], 0.0))
+
+    def loader(generator: np.random.Generator | None) -> Loader:
+        fields = {Field.RADIOGRAPH: pictures, Field.LABEL: label, Field.LUNG_MASK: pictures}
+        every = np.arange(16)
+        return Loader(fields, asks=method.sees, entries=every, rows=every, batch_size=8, generator=generator)
+
+    batch = next(iter(loader(None)))
+    with pytest.raises(UsageError, match="was not asked for"):
+        batch[Field.LUNG_MASK]
+    # at logit 0 the loss is log 2 whatever the label, and so whatever the smoothing
+    nn.init.zeros_(network.head.weight)
+    nn.init.zeros_(network.head.bias)
+    assert method.loss(batch).item() == pytest.approx(np.log(2))
+    history = train(
+        method,
+        training=loader(np.random.default_rng(1)),
+        validation=loader(None),
+        settings=LoopSettings(epochs=3, batch_size=8),
+        folder=tmp_path,
+        name="guide",
+        log=lambda *_: None,
+    )
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_the_guides_source_keeps_the_contract(guides: dict[str, ModuleType], tmp_path: Path) -> None:
+    module = guides["add_a_source"]
+    root = made_folders(tmp_path / "folders")
+    source = module.Source(module.Settings(root=root), workspace=tmp_path / "work", seed=0)
+    found = list(source.find())
+    candidates = [one for one in found if isinstance(one, Candidate)]
+    refused = [one for one in found if isinstance(one, Refused)]
+    assert (len(candidates), len(refused)) == (36, 1)
+    assert {(one.hospital, one.finding) for one in candidates} == {
+        (hospital, finding) for hospital in ("alpha", "beta") for finding in ("Normal", "Tuberculosis")
+    }
+    assert all(one.mask is not None and one.mask.is_file() for one in candidates)
+    assert "Doe" not in refused[0].reason
+    assert "notes" not in refused[0].reason
+    assert source.where(refused[0].file) == root / "alpha" / "notes.txt"
+    assert source.where(file_digest(Path("elsewhere"))) is None
+    before = source.fingerprint()
+    assert list(source.find()) == found
+    (root / "masks" / "alpha" / "Normal" / "001.png").unlink()
+    assert source.fingerprint() != before
+    with pytest.raises(ConfigError, match="root: there is no such folder"):
+        list(module.Source(module.Settings(root=tmp_path / "none"), workspace=tmp_path, seed=0).find())
+
+
+class ReadsOnePixel(nn.Module):
+    """The logit is one pixel, ten times."""
+
+    def __init__(self, row: int, column: int) -> None:
+        super().__init__()
+        self.place, self.weight = (row, column), nn.Parameter(torch.tensor(10.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.weight * x[:, :, self.place[0], self.place[1]]
+
+
+def test_the_guides_probe_tells_who_reads_the_frame(guides: dict[str, ModuleType]) -> None:
+    module = guides["add_a_probe"]
+    probe = module.Probe(module.Settings(width=0.1))
+    radiographs = np.random.default_rng(0).random((6, 40, 40)).astype(np.float32)
+    radiographs[:, 0, 0] = 1
+    masks = np.zeros(radiographs.shape, dtype=np.uint8)
+    masks[:, 1:30, 10:30] = 1  # reaches into the frame, whose lung pixels are not to change
+    group = AuditedGroup("here", radiographs, masks, np.arange(6) % 2, [f"p{i}" for i in range(6)])
+
+    def change(row: int, column: int) -> float:
+        network = AuditedNetwork("by hand", ReadsOnePixel(row, column), sees_lungs_only=False)
+        return float(probe.ask(network, group, np.random.default_rng(0)).estimate.value)
+
+    # the corner goes from 1 to the mean outside, about 0.5: sigmoid(10) - sigmoid(5) is about 0.007
+    assert change(0, 0) == pytest.approx(0.0067, abs=0.003)
+    assert change(20, 20) == change(2, 15) == 0
+
+
+@pytest.mark.parametrize("page", BAYS)
+def test_a_guides_yaml_is_read_by_the_real_settings(
+    page: str, guides: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = guides[page].__name__.rpartition(".")[2]
+    monkeypatch.setenv("MEDTEA_DATA", str(tmp_path))
+    (text,) = YAML.findall(text_of(page))
+    path = tmp_path / "experiment.yaml"
+    ingest = (
+        "" if "ingest:" in text else "ingest: {source: phantom, positive: [A], negative: [B], train: [northgate]}\n"
+    )
+    path.write_text(ingest + text, encoding="utf-8")
+    _, settings = cli.load(path, [])
+    assert name in str(settings)
+
+
+def test_a_wrong_option_of_a_guides_method_is_named(guides: dict[str, ModuleType]) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'smoothing'"):
+        parse(guides["add_a_method"].Settings, {"smothing": 0.1}, "distil.smoothed_erm.options")
+
+
+# ---- data.md: its tables are the columns that a run writes
+
+
+def columns_in(heading: str) -> list[str]:
+    """The first column of the first table below a heading of data.md."""
+    part = text_of("data").partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
+    return re.findall(r"^\| `(\S+)` \|", part, re.MULTILINE)
+
+
+def test_the_columns_of_a_table_and_of_labels_are_those_that_the_sources_read() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (`(\w+)`|none) \|", text_of("data"), re.MULTILINE)
+    defaults = {name: field.default for name, field in table.Settings.model_fields.items()}
+    assert {option: column or None for option, _, column in rows} == {
+        option: default for option, default in defaults.items() if option not in {"path", "hospitals"}
+    }
+    assert tuple(columns_in("DICOM: `ingest.source: dicom_tree`")) == dicom_tree.LABEL_COLUMNS
+
+
+@pytest.fixture
+def tiny_run(guides: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The whole way with the three guides' files in it, as small as it can be."""
+    monkeypatch.setenv("MEDTEA_DATA", str(tmp_path))
+    monkeypatch.setenv("MEDTEA_KEY", "a key for tests alone")
+    made_folders(tmp_path / "folders")
+    config = tmp_path / "experiment.yaml"
+    config.write_text(TINY, encoding="utf-8")
+    cli.walk(config, tmp_path / "run", [], no_tracking=True)
+    return tmp_path / "run"
+
+
+TINY = """
+ingest:
+  source: finding_folders
+  options: {root: "${MEDTEA_DATA}/folders"}
+  positive: [Tuberculosis]
+  negative: [Normal]
+  train: [alpha]
+  external: [beta]
+  size: 32
+segment:
+  channels: [4, 8]
+  copies: 1
+  loop: {epochs: 2, batch_size: 8}
+  checks: {area: [0, 1], balance: 0, border: 1, black: 1, fragment: 1}
+teach:
+  copies: 1
+  loop: {epochs: 1, batch_size: 8}
+distil:
+  - method: smoothed_erm
+    loop: {epochs: 1, batch_size: 8}
+  - method: erm
+    loop: {epochs: 1, batch_size: 8}
+evaluate: {replicates: 100}
+audit:
+  probes:
+    frame_removed: {width: 0.15}
+  pictures: 1
+"""
+
+
+def test_a_run_with_the_guides_files_writes_what_data_md_says(tiny_run: Path) -> None:
+    index = read_index(tiny_run / "ingest" / "index.parquet")
+    assert columns_in("ingest/index.parquet") == list(COLUMNS) == list(index.columns)
+    tables = ("ingest/refused.csv", "ingest/flow.csv", "segment/masks.csv", "evaluate/scores.csv", "audit/outcomes.csv")
+    for name in tables:
+        assert columns_in(name) == list(pd.read_csv(tiny_run / name).columns), name
+    history = pd.read_csv(tiny_run / "distil" / "smoothed_erm" / "history.csv")
+    assert columns_in("distil/NAME/history.csv") == list(history.columns)
+    assert columns_in("ingest/refused.csv") == [field.name for field in dataclasses.fields(Refused)]
+
+    hidden = [f"heatmap_{layer}.npy" for layer in BACKBONES["small_resnet"].layers]
+    said = [name for name in columns_in("teach/") if name != "heatmap_LAYER.npy"]
+    assert sorted(path.name for path in (tiny_run / "teach" / "bank").iterdir()) == sorted([*said, *hidden])
+
+    stages = ["ingest", "segment", "teach", "distil/smoothed_erm", "distil/erm", "evaluate", "audit", "report"]
+    assert all((tiny_run / stage / "record.json").is_file() for stage in stages)
+    pages = text_of("data") + text_of("the_way")
+    unsaid = [
+        path.name
+        for stage in stages
+        for path in (tiny_run / stage).iterdir()
+        if path.name not in {"record.json", "started.json", "checkpoint.pt"} and path.name not in pages
+    ]
+    assert unsaid == []
+
+    card = read_json(tiny_run / "distil" / "smoothed_erm" / "card.json")
+    assert card["sees"] == ["label", "radiograph"]
+    assert card["options"] == {"smoothing": 0.1}
+    assert set(pd.read_csv(tiny_run / "audit" / "outcomes.csv")["probe"]) == {"frame_removed"}
+
+
+# ---- performance.md: its table is what the benchmark wrote
+
+
+def test_the_table_of_costs_is_the_benchmarks_own() -> None:
+    spec = importlib.util.spec_from_file_location("lrp_step", REPOSITORY / "benchmarks" / "lrp_step.py")
+    assert spec is not None
+    assert spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    found = read_json(REPOSITORY / "benchmarks" / "results" / "lrp_step.json")
+    assert "\n".join(benchmark.rows(found)) in text_of("performance")
+    assert found["pairs"] >= 20
+    assert all(row["case"] in benchmark.CASES for row in found["results"])
+    assert found["made_with"]["commit"].rstrip("+") in text_of("performance")
