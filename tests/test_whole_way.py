@@ -228,7 +228,7 @@ def test_a_run_whose_stage_raises_is_tracked_as_failed(tmp_path: Path) -> None:
     assert runs["tiny, seed 0"]["status"] == "FAILED"
     assert runs["tiny, seed 0"]["tags"]["error_kind"] == "DataError"
     assert runs["segmenter"]["status"] == "FINISHED"
-    walk(write_config(path, tiny_config()), tmp_path / "run", [], no_tracking=False)
+    walk(write_config(path, tiny_config()), tmp_path / "run", [], no_tracking=False, until="segment")
     after = tracked(tmp_path / "run")
     assert after["tiny, seed 0"]["status"] == "FINISHED", "the mended run goes on in the same tracked run"
     assert after["tiny, seed 0"]["id"] == runs["tiny, seed 0"]["id"]

@@ -60,11 +60,14 @@ def predict_heatmaps(
     masks: Array | None = None,
     epsilon: float = 0.0,
     what: str = "heatmaps",
+    heatmaps: HeatmapPass | None = None,
 ) -> Array:
-    """Signed relevance of each row's logit on the radiograph's grid, (rows, size, size) float32."""
+    """Signed relevance of each row's logit on the radiograph's grid, (rows, size, size) float32.
+
+    Making a pass takes seconds: whoever asks one network several times hands in `heatmaps`, the network's own.
+    """
     network.eval()
     device = next(network.parameters()).device
-    heatmaps: HeatmapPass | None = None
     found = []
     for x in batches(radiographs, masks, rows, device, what):
         heatmaps = heatmaps or HeatmapPass(network, x)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from pydantic import BaseModel
 from torch import nn
 
+from medtea.lrp import HeatmapPass
 from medtea.metrics.intervals import Estimate
 from medtea.training.predict import predict_heatmaps, predict_logits, score
 
@@ -28,6 +30,7 @@ class AuditedNetwork:
     name: str
     network: nn.Module
     sees_lungs_only: bool
+    _passes: dict[tuple[int, ...], HeatmapPass] = field(default_factory=dict, repr=False, compare=False)
 
     def scores(self, radiographs: Array, lung_masks: Array) -> Array:
         """Scores in [0, 1], (n,), as the network would give them."""
@@ -37,7 +40,16 @@ class AuditedNetwork:
     def heatmaps(self, radiographs: Array, lung_masks: Array) -> Array:
         """Signed relevance (ε = 0: gradient x input) on the radiograph's grid, (n, size, size)."""
         masks = lung_masks if self.sees_lungs_only else None
-        return predict_heatmaps(self.network, radiographs, np.arange(len(radiographs)), masks=masks)
+        rows = np.arange(len(radiographs))
+        return predict_heatmaps(self.network, radiographs, rows, masks=masks, heatmaps=self._pass(radiographs))
+
+    def _pass(self, radiographs: Array) -> HeatmapPass:
+        """The network's heatmap pass for radiographs of this size, made once for all probes and groups."""
+        size = radiographs.shape[1:]
+        if size not in self._passes:
+            device = next((one.device for one in self.network.parameters()), torch.device("cpu"))
+            self._passes[size] = HeatmapPass(self.network.eval(), torch.zeros(1, 1, *size, device=device))
+        return self._passes[size]
 
 
 @dataclass(frozen=True)
