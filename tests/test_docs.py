@@ -8,24 +8,26 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from oracles import made_report
 from oracles.made_sources import made_picture
 from PIL import Image
 from torch import nn
 
+import medtea
 from medtea import cli
 from medtea.audit import probes
 from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork
 from medtea.core import bay
 from medtea.core.errors import ConfigError, UsageError
 from medtea.core.names import Field
-from medtea.core.settings import parse
-from medtea.core.work import read_json
+from medtea.core.settings import parse, read_yaml, to_yaml
+from medtea.core.work import provenance, read_json, write_json, write_text
 from medtea.data.index import COLUMNS, read_index
 from medtea.data.loader import Loader
 from medtea.distil import methods
@@ -315,17 +317,115 @@ def test_a_run_with_the_guides_files_writes_what_data_md_says(tiny_run: Path) ->
     assert set(pd.read_csv(tiny_run / "audit" / "outcomes.csv")["probe"]) == {"frame_removed"}
 
 
+# ---- the_way.md: its settings and its table of methods
+
+
+WINGS = ("ingest", "plant", "segment", "teach", "distil", "evaluate", "audit", "report")
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_the_settings_told_of_a_wing_are_its_own(wing: str) -> None:
+    section = re.findall(rf"^## {wing}: .*?(?=^## |\Z)", text_of("the_way"), re.DOTALL | re.MULTILINE)
+    assert len(section) == 1
+    told = re.findall(r"`(\w+)`", re.sub(r"(?s).*\*\*Settings\*\*:(.*?)(\*\*|\n- |\n\n).*|.*", r"\1", section[0]))
+    assert set(told) <= set(importlib.import_module(f"medtea.{wing}.stage").Settings.model_fields)
+    assert told
+
+
+def test_the_wings_are_told_in_the_order_of_the_house() -> None:
+    assert tuple(re.findall(r"^## (\w+): ", text_of("the_way"), re.MULTILINE)) == WINGS
+    assert tuple(name for name in re.findall(r"^(\w+) ", medtea.__doc__ or "", re.MULTILINE) if name in WINGS) == WINGS
+
+
+def test_what_each_method_is_said_to_see_is_what_it_declares() -> None:
+    told = re.findall(r"^\| `(\w+)` \| ([\w, ]+) \| .+ \|$", text_of("the_way"), re.MULTILINE)
+    declared = {name: set(bay.load(methods, name, "method").Method.sees) for name in bay.names(methods)}
+    assert {name: {field.replace(" ", "_") for field in sees.split(", ")} for name, sees in told} == declared
+
+
 # ---- performance.md: its table is what the benchmark wrote
 
 
-def test_the_table_of_costs_is_the_benchmarks_own() -> None:
-    spec = importlib.util.spec_from_file_location("lrp_step", REPOSITORY / "benchmarks" / "lrp_step.py")
+def loaded(file: Path) -> ModuleType:
+    """A program of the repository that is no part of the package."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_costs_is_the_benchmarks_own() -> None:
+    benchmark = loaded(REPOSITORY / "benchmarks" / "lrp_step.py")
     found = read_json(REPOSITORY / "benchmarks" / "results" / "lrp_step.json")
     assert "\n".join(benchmark.rows(found)) in text_of("performance")
     assert found["pairs"] >= 20
     assert all(row["case"] in benchmark.CASES for row in found["results"])
     assert found["made_with"]["commit"].rstrip("+") in text_of("performance")
+
+
+def test_a_benchmarks_ratio_is_the_median_over_pairs_of_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = loaded(REPOSITORY / "benchmarks" / "lrp_step.py")
+    now, slowness = [0.0], [1.0]
+    clock = SimpleNamespace(process_time=lambda: now[0], perf_counter=lambda: 2 * now[0])
+    monkeypatch.setattr(benchmark, "time", clock)
+
+    def erm() -> None:
+        now[0] += slowness[0]
+
+    def case() -> None:
+        now[0] += 3 * slowness[0]
+        slowness[0] = 5.0  # the machine slows down for good at the first step, which is not counted
+
+    found = benchmark.measure(case, erm, 5)
+    assert found == pytest.approx(
+        {"cpu_ratio": 3, "cpu_ratio_low": 3, "cpu_ratio_high": 3, "wall_ratio": 3, "wall_seconds": 30}
+    )
+
+
+# ---- the pictures
+
+
+def made_run(folder: Path, source: str, epochs: int) -> Path:
+    """What make_figure.py reads of a run, with made numbers."""
+    hospital = {"agreement": 1.0}
+    settings = {
+        "seed": 3,
+        "ingest": {"source": source, "options": {"hospitals": {"north": hospital, "east": {"agreement": 0.0}}}},
+        "distil": [{"loop": {"epochs": epochs}}],
+    }
+    write_text(folder / "settings.yaml", to_yaml(settings))
+    write_json(folder / "evaluate" / "metrics.json", made_report.metrics_json())
+    write_json(folder / "evaluate" / "record.json", {"digest": "0", "made_with": provenance()})
+    write_json(folder / "audit" / "outcomes.json", made_report.outcomes_json())
+    np.savez(folder / "audit" / "pictures.npz", **made_report.pictures_npz())
+    return folder
+
+
+def test_pictures_are_drawn_from_phantoms_alone(tmp_path: Path) -> None:
+    figures = loaded(DOCS / "figures" / "make_figure.py")
+    with pytest.raises(UsageError, match="not of phantoms"):
+        figures.make(made_run(tmp_path / "real", "table", 30), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["real"]
+
+
+def test_pictures_say_what_they_show_and_a_small_demo_says_so(tmp_path: Path) -> None:
+    figures = loaded(DOCS / "figures" / "make_figure.py")
+    full = read_yaml(REPOSITORY / "configs" / "demo.yaml")["distil"][0]["loop"]["epochs"]
+    written = figures.make(made_run(tmp_path / "run", "phantom", full), tmp_path)
+    assert [path.name for path in written] == ["demo.svg", "heatmaps.svg", "demo.md"]
+    slope, montage, page = (path.read_text(encoding="utf-8") for path in written)
+    assert all(svg.startswith("<svg") and "<rect" in svg.partition(">")[2][:12] for svg in (slope, montage))
+    # the unseen hospital alone, one of either label
+    assert "east, positive" in montage
+    assert "east, negative" in montage
+    assert "north" not in montage
+    assert "north 100%, east 0%" in page
+    assert "mean nothing" not in page
+    figures.make(made_run(tmp_path / "run", "phantom", 1), tmp_path)
+    assert "mean nothing" in (tmp_path / "demo.md").read_text(encoding="utf-8")
+
+
+def test_the_pictures_that_the_readme_shows_are_of_the_full_demo() -> None:
+    assert "mean nothing" not in (DOCS / "figures" / "demo.md").read_text(encoding="utf-8")
