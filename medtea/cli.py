@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
+import itertools
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -274,7 +275,9 @@ def _find(config: Path) -> Path:
 
 
 def _first_comment(path: Path) -> str:
-    return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+    """The first sentence of the comment that a config opens with."""
+    opening = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.lstrip("# ") for line in opening).partition(". ")[0].rstrip(".") + "."
 
 
 def _say(text: str) -> None:

@@ -217,7 +217,7 @@ def to_terminal(table: Table) -> RichTable:
     made = RichTable(title=_printable(table.caption), title_justify="left", header_style="bold", show_lines=True)
     for column in table.columns:
         heading = "\n".join(part for part in (column.text, column.tag, column.note) if part)
-        made.add_column(Text(_printable(heading)), justify="right" if column.numeric else "left")
+        made.add_column(Text(_printable(heading)), justify="right" if column.numeric else "left", overflow="fold")
     for row in table.rows:
         # An interval goes below its number: three hospitals fit into 100 columns that way.
         lines = [f"{cell.text}\n{cell.detail}" if cell.detail else cell.text for cell in row]
