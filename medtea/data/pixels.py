@@ -28,6 +28,17 @@ from medtea.data.views import NOT_FRONTAL, view_of
 MODALITIES = ("CR", "DX")
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2")
 VOI_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+# What may be quoted of a header: PS3.3's terms, and vendors' words, that stand where a radiograph has another one.
+TERMS = frozenset(
+    re.findall(
+        r"\S+",
+        """AR BI BMD CR CT DG DM DOC DR DX ECG EPS ES FID GM HC HD IO IVOCT IVUS KO LS MG MR NM OAM OCT OP OPM OPT OPV
+        OSS OT PR PT PX REG RESP RF RG RTDOSE RTIMAGE RTPLAN RTRECORD RTSTRUCT RWV SEG SM SMR SR SRF ST TG US VA XA XC
+        MONOCHROME1 MONOCHROME2 PALETTE COLOR RGB HSV ARGB CMYK YBR_FULL YBR_FULL_422 YBR_PARTIAL_420 YBR_ICT YBR_RCT
+        AP PA LL RL LLD RLD LLO RLO LAO RAO LPO RPO LAT LATERAL SAGITTAL DECUBITUS LORDOTIC OBL OBLIQUE LEFT RIGHT
+        LINEAR LINEAR_EXACT SIGMOID CUBIC in ViewCodeSequence""",
+    )
+)
 # 64 M pixels: four times a large detector (4,300 x 3,500), checked before anything is decoded.
 LARGEST_AREA = 64_000_000
 SMALLEST_SIDE = 16
@@ -156,11 +167,11 @@ def _require(element: str, value: object, *, lowest: int, highest: int) -> None:
 
 
 def _shown(value: object) -> str:
-    """A header's value in quotes if it looks like a code or number; free text may name a patient and is not shown."""
+    """A header's value in quotes if it is a number or made of TERMS; any other word may name a patient."""
     if value is None or value == "":
         return "missing"
-    text = str(value)
-    return f"'{text}'" if re.fullmatch(r"[A-Z0-9_ .-]{1,32}", text) else "something else"
+    known = isinstance(value, int | float) or TERMS.issuperset(str(value).split())
+    return f"'{value}'" if known else "something else"
 
 
 def _stored_values(dataset: Dataset) -> NDArray[np.int64]:
