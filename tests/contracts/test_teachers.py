@@ -1,0 +1,83 @@
+"""One contract for every file of the bay of teachers."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+import torch
+from oracles.made_batches import NotedBatch, batch_of, losses_of_training, made_arrays, small_network
+
+from medtea.core import bay
+from medtea.core.errors import UsageError
+from medtea.core.names import INPUT, Field
+from medtea.lrp import HeatmapPass
+from medtea.teach import teachers
+from medtea.teach.teachers import masked_classifier
+
+EVERY = bay.names(teachers)
+
+
+def module_of(name: str) -> ModuleType:
+    return bay.load(teachers, name, "teach.teacher")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_teacher_says_in_a_line_what_it_is(name: str) -> None:
+    line = bay.summary(module_of(name))
+    assert 20 <= len(line) <= 120
+    assert line.endswith(".")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_with_exactly_what_it_declares_its_loss_is_finite_and_reaches_every_weight(name: str) -> None:
+    module, network = module_of(name), small_network(1)
+    assert isinstance(module.Teacher.sees, frozenset)
+    teacher = module.Teacher(network)
+    batch = NotedBatch(batch_of(small_network(0), teacher.sees))
+    network.train()
+    loss = teacher.loss(batch)
+    assert loss.shape == ()
+    assert loss.isfinite()
+    loss.backward()
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+    assert float(network.head.weight.grad.abs().sum()) > 0
+    assert batch.looked_at == teacher.sees
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_teacher_gets_nothing_that_it_did_not_declare(name: str) -> None:
+    teacher = module_of(name).Teacher(small_network(1))
+    for field in teacher.sees:
+        with pytest.raises(UsageError, match=f"'{field}' was not asked for"):
+            teacher.loss(batch_of(small_network(0), teacher.sees - {field}))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_teacher_learns_a_tiny_task_in_seconds(name: str) -> None:
+    teacher = module_of(name).Teacher(small_network(1))
+    losses = losses_of_training(teacher, batch_of(small_network(0), teacher.sees), steps=40)
+    assert losses[-1] < 0.7 * losses[0], losses
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_the_network_is_shown_needs_no_label(name: str) -> None:
+    # heatmaps are made of copies whose label nobody hands over
+    teacher = module_of(name).Teacher(small_network(1))
+    batch = batch_of(small_network(0), teacher.sees - {Field.LABEL})
+    assert teacher.shown(batch).shape == batch.radiograph.shape
+
+
+def test_the_masked_classifier_is_shown_lungs_and_has_no_relevance_elsewhere() -> None:
+    network = small_network(1).eval()
+    teacher = masked_classifier.Teacher(network)
+    batch = batch_of(small_network(0), teacher.sees)
+    masks = torch.from_numpy(made_arrays()[Field.LUNG_MASK]) > 0
+    shown = teacher.shown(batch)
+    assert torch.equal(shown[masks], batch.radiograph[masks])
+    with torch.no_grad():
+        heatmap = HeatmapPass(network, shown)(shown, torch.ones(len(shown), 1)).maps[INPUT]
+    assert (heatmap[~masks] == 0).all()
+    assert heatmap[masks].abs().sum() > 0
