@@ -157,10 +157,11 @@ def _fault(model: type[BaseModel], fault: Any, place: str) -> str:
         return f"{where}: no such setting. {nearest(location[-1], _names_at(model, location[:-1]))}"
     if fault["type"] == "missing":
         return f"{where}: this setting is needed and has no default."
-    message = fault["msg"].removeprefix("Value error, ").rstrip(".")
+    message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "model_type":
         message = "write 'setting: value' lines below it"
-    return f"{where}: {_shown(fault['input'])} is not allowed; {message[0].lower()}{message[1:]}."
+    stop = "" if message.endswith((".", "?")) else "."
+    return f"{where}: {_shown(fault['input'])} is not allowed; {message[0].lower()}{message[1:]}{stop}"
 
 
 def _shown(value: Any) -> str:
