@@ -262,6 +262,16 @@ def test_stopped_after_every_epoch_it_ends_with_the_same_weights_bit_for_bit(tmp
     assert (tmp_path / "stopped" / "weights.bin").read_bytes() == (tmp_path / "undisturbed/weights.bin").read_bytes()
 
 
+def test_the_best_epoch_before_a_stop_is_kept_after_it(tmp_path: Path) -> None:
+    undisturbed = Given([3.0, 1.0, 2.0, 4.0])
+    _, epochs = trained(undisturbed, tmp_path / "undisturbed", checkpoint_seconds=0)
+    with pytest.raises(StopIteration, match=r"^$"):  # no loss is given for the fourth epoch
+        trained(Given([3.0, 1.0, 2.0]), tmp_path / "stopped", checkpoint_seconds=0)
+    task = Given([4.0])
+    trained(task, tmp_path / "stopped", checkpoint_seconds=0)
+    assert same(dict(task.network.state_dict()), epochs[1])
+
+
 def test_a_finished_training_is_not_done_again_but_hands_over_the_selected_epoch(tmp_path: Path) -> None:
     history = train_tiny(tmp_path, epochs=3)
     weights = (tmp_path / "weights.bin").read_bytes()
