@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from medtea.core.names import INPUT
 from medtea.core.progress import track
+from medtea.data.lungs import lungs_only
 from medtea.lrp import HeatmapPass
 
 Array = np.ndarray[Any, Any]
@@ -20,13 +21,15 @@ BATCH = 64
 
 
 def batches(radiographs: Array, masks: Array | None, rows: Array, device: torch.device, what: str) -> Iterator[Tensor]:
-    """The radiographs at `rows`, (batch, 1, size, size) float32; with `masks`, everything outside them is 0."""
+    """The radiographs at `rows`, (batch, 1, size, size) float32; with `masks`, lungs only (see lungs_only)."""
     for start in track(range(0, len(rows), BATCH), what):
         part = rows[start : start + BATCH]
-        values = radiographs[part].astype(np.float32)
-        if masks is not None:
-            values = values * masks[part]
-        yield torch.from_numpy(values)[:, None].to(device)
+        values = torch.from_numpy(radiographs[part].astype(np.float32))[:, None].to(device)
+        yield (
+            values
+            if masks is None
+            else lungs_only(values, torch.from_numpy(np.asarray(masks[part]))[:, None].to(device))
+        )
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ class AuditedNetwork:
     Attributes:
         name: The method.
         network: One logit per radiograph.
-        sees_lungs_only: It is shown radiograph x lung mask, so it needs the segmenter at inference.
+        sees_lungs_only: It is shown lungs only (lungs_only), so it needs the segmenter at inference.
     """
 
     name: str
