@@ -61,11 +61,11 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def again(folder: Path, capsys: pytest.CaptureFixture[str], *assignments: str, until: str = "report") -> dict[str, str]:
+def again(folder: Path, capsys: pytest.CaptureFixture[str], *assignments: str) -> dict[str, str]:
     """Walks the tiny config in a folder; what was said of each stage."""
     config = write_config(folder.parent / "tiny.yaml", tiny_config())
     capsys.readouterr()
-    walk(config, folder, list(assignments), no_tracking=True, until=until)
+    walk(config, folder, list(assignments), no_tracking=True)
     said = (line.split(": ", 1) for line in capsys.readouterr().err.splitlines())
     return {stage: words for stage, words in said if stage in STAGES and words.startswith(("done", "nothing"))}
 
@@ -166,19 +166,16 @@ def test_a_setting_of_the_report_runs_the_report_alone(copied: Path, capsys: pyt
 
 
 def test_a_partial_walk_stops_after_its_wing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for wing, last in (("segment", "segment"), ("distil", "distil/erm"), ("evaluate", "evaluate")):
-        said = again(tmp_path / "run", capsys, until=wing)
-        assert list(said) == list(STAGES[: STAGES.index(last) + 1])
-        there = {path.parent.relative_to(tmp_path / "run").as_posix() for path in tmp_path.glob("run/**/record.json")}
-        assert there == set(STAGES[: STAGES.index(last) + 1])
-
-
-def test_a_student_named_after_a_wing_ends_no_walk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # A student and the run folder that are called as a wing is end no walk early.
     config = tiny_config()
-    config["distil"][0]["name"] = "evaluate"
-    walk(write_config(tmp_path / "c.yaml", config), tmp_path / "distil", [], no_tracking=True, until="evaluate")
-    assert (tmp_path / "distil" / "distil" / "erm" / "record.json").is_file()
-    assert (tmp_path / "distil" / "evaluate" / "record.json").is_file()
+    config["distil"] = [{"method": "erm", "name": "evaluate", "loop": LOOP}, {"method": "erm", "loop": LOOP}]
+    path, folder = write_config(tmp_path / "tiny.yaml", config), tmp_path / "distil"
+    stages = ["ingest", "segment", "teach", "distil/evaluate", "distil/erm", "evaluate"]
+    for wing, last in (("segment", "segment"), ("distil", "distil/erm"), ("evaluate", "evaluate")):
+        walk(path, folder, [], no_tracking=True, until=wing)
+        there = {one.parent.relative_to(folder).as_posix() for one in folder.rglob("record.json")}
+        assert there == set(stages[: stages.index(last) + 1])
+    assert "The page" not in capsys.readouterr().out
 
 
 def tracked(folder: Path) -> dict[str, dict[str, Any]]:
