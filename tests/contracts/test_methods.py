@@ -157,8 +157,17 @@ def tea_in_double(*, epsilon: float, student: int = 1, **options: Any) -> tuple[
     return method, Batch(np.arange(4), {Field.RADIOGRAPH: radiograph}, maps)
 
 
-@pytest.mark.parametrize("epsilon", [0.0, 0.01])
-@pytest.mark.parametrize("layers", ["all", "without_deepest", "input"])
+@pytest.mark.parametrize(
+    ("layers", "epsilon"),
+    [
+        ("all", 0.01),
+        ("input", 0.0),
+        pytest.param("all", 0.0, marks=pytest.mark.slow),
+        pytest.param("without_deepest", 0.0, marks=pytest.mark.slow),
+        pytest.param("without_deepest", 0.01, marks=pytest.mark.slow),
+        pytest.param("input", 0.01, marks=pytest.mark.slow),
+    ],
+)
 def test_teas_gradient_in_the_weights_is_that_of_central_differences(layers: str, epsilon: float) -> None:
     method, batch = tea_in_double(epsilon=epsilon, layers=layers, exact=True)
     loss = method.loss(batch)
