@@ -1,4 +1,6 @@
-"""Several runs of one config with different seeds as one Markdown table: python docs/results/summary.py RUN [RUN ...]
+"""Several runs of one config with different seeds as one Markdown table.
+
+Usage: python docs/results/summary.py RUN [RUN ...]
 
 A cell is the mean AUROC over the runs with each run's value behind it: with few seeds the values say more than a
 standard deviation. A value without an answer is shown as a dash and is left out of the mean, which then says so.
