@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from pydantic import BaseModel, field_validator
 from pydantic import Field as Bound
 
@@ -26,9 +25,9 @@ from medtea.core.names import (
 from medtea.core.progress import track
 from medtea.core.seeds import numpy_generator
 from medtea.core.settings import StrictSettings, parse
-from medtea.core.work import Work, read_json, read_weights, write_atomically, write_csv, write_json
-from medtea.data.index import read_index
-from medtea.training.networks import build_classifier
+from medtea.core.work import Work, read_json, write_atomically, write_csv, write_json
+from medtea.data.index import read_index, read_plausible
+from medtea.training.networks import load_classifier
 
 
 class Settings(StrictSettings):
@@ -108,10 +107,9 @@ def _settings_of(name: str, given: dict[str, Any]) -> BaseModel:
 
 
 def _network(work: Work, name: str, artefact: TeacherArtefact | StudentArtefact) -> AuditedNetwork:
-    is_teacher = isinstance(artefact, TeacherArtefact)
-    network = build_classifier(read_json(artefact.card)["network"], 0)
-    read_weights(artefact.teacher if isinstance(artefact, TeacherArtefact) else artefact.student, network)
-    return AuditedNetwork(name, network.to(work.device).eval(), sees_lungs_only=is_teacher)
+    return AuditedNetwork(
+        name, load_classifier(artefact, work.device), sees_lungs_only=isinstance(artefact, TeacherArtefact)
+    )
 
 
 def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefact) -> list[AuditedGroup]:
@@ -119,10 +117,9 @@ def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsAr
     table = read_index(index.index)
     radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
     masks = np.load(lungs.lung_masks, mmap_mode="r", allow_pickle=False)
-    plausible = pd.read_csv(lungs.masks, keep_default_na=False)["plausible"].astype(str).eq("True")
     tested = table["split"].eq(Split.TEST) & table["label"].notna() & table["role"].ne(Role.EXTRA)
     found = []
-    for name, part in table[tested & plausible.to_numpy()].groupby("group", sort=True):
+    for name, part in table[tested & read_plausible(lungs)].groupby("group", sort=True):
         chosen = part.index.to_numpy()
         if len(chosen) > settings.radiographs:
             generator = numpy_generator(work.seed, f"audit/choice/{name}")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medtea.core.errors import DataError, RecordError
-from medtea.core.names import Role, Split
+from medtea.core.names import LungsArtefact, Role, Split
 from medtea.core.work import write_atomically
 
 COLUMNS = {
@@ -57,6 +57,11 @@ def read_index(path: Path) -> pd.DataFrame:
         raise RecordError(
             f"'{path.name}' is missing or damaged ({type(error).__name__}); remove the ingest folder and run again."
         ) from error
+
+
+def read_plausible(lungs: LungsArtefact) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which radiographs have a plausible lung mask, on the index's rows."""
+    return pd.read_csv(lungs.masks, keep_default_na=False)["plausible"].astype(str).eq("True").to_numpy()
 
 
 def refuse_leaks(index: pd.DataFrame) -> None:

@@ -12,14 +12,14 @@ from medtea.core import bay
 from medtea.core.names import Field, IndexArtefact, Split, StudentArtefact, TeacherArtefact
 from medtea.core.seeds import named_seed, numpy_generator
 from medtea.core.settings import StrictSettings, parse
-from medtea.core.work import Work, read_json, read_weights, write_json, write_weights
+from medtea.core.work import Work, read_json, write_json, write_weights
 from medtea.data.bank import Bank, bank_fields
 from medtea.data.index import read_index
 from medtea.data.loader import Loader, StoredHeatmaps
 from medtea.distil import methods
 from medtea.distil.methods.method import Method, TeacherView
 from medtea.training.loop import LoopSettings, selection_rule, train
-from medtea.training.networks import backbone, build_classifier, head_of
+from medtea.training.networks import backbone, build_classifier, head_of, load_classifier
 
 Array = np.ndarray[Any, Any]
 
@@ -111,9 +111,7 @@ def _view(work: Work, teacher: TeacherArtefact, sees: frozenset[Field]) -> Teach
     card = read_json(teacher.card)
     head = None
     if Field.TEACHER_HEAD in sees:
-        network = build_classifier(card["network"], 0)
-        read_weights(teacher.teacher, network)
-        head = head_of(network, card["network"]).to(work.device)
+        head = head_of(load_classifier(teacher, work.device), card["network"])
     return TeacherView(head=head, layers=card["layers"], epsilon=card["epsilon"])
 
 

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 
 from medtea.core.names import IndexArtefact, LungsArtefact, Role, Split, StudentArtefact, TeacherArtefact
-from medtea.core.work import read_json, read_weights
-from medtea.data.index import read_index, rows
-from medtea.training.networks import build_classifier
+from medtea.core.work import read_json
+from medtea.data.index import read_index, read_plausible, rows
+from medtea.training.networks import load_classifier
 from medtea.training.predict import predict_logits, score
 
 COLUMNS = (
@@ -29,14 +29,6 @@ COLUMNS = (
 )
 
 
-def load_network(artefact: TeacherArtefact | StudentArtefact, device: torch.device) -> torch.nn.Module:
-    """The network that an artefact holds, in evaluation mode."""
-    weights = artefact.teacher if isinstance(artefact, TeacherArtefact) else artefact.student
-    network = build_classifier(read_json(artefact.card)["network"], 0)
-    read_weights(weights, network)
-    return network.to(device).eval()
-
-
 def score_all(
     index: IndexArtefact,
     lungs: LungsArtefact,
@@ -51,13 +43,12 @@ def score_all(
     table = read_index(index.index)
     radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
     masks = np.load(lungs.lung_masks, mmap_mode="r", allow_pickle=False)
-    plausible = pd.read_csv(lungs.masks, keep_default_na=False)["plausible"].astype(str).eq("True")
     wanted = table["label"].notna() & table["role"].ne(Role.EXTRA) & table["split"].ne(Split.TRAIN)
     chosen = rows(wanted)
-    common = table.iloc[chosen].assign(plausible_mask=plausible.to_numpy()[chosen])
+    common = table.iloc[chosen].assign(plausible_mask=read_plausible(lungs)[chosen])
 
     def scored(name: str, artefact: TeacherArtefact | StudentArtefact, shown: Any) -> pd.DataFrame:
-        network = load_network(artefact, device)
+        network = load_classifier(artefact, device)
         logits = predict_logits(network, radiographs, chosen, masks=shown, what=f"scores of {name}")
         return common.assign(method=name, score=score(logits))[list(COLUMNS)]
 

@@ -18,7 +18,7 @@ from medtea.core.settings import StrictSettings
 from medtea.core.work import Work, write_json, write_weights
 from medtea.data.augment import AugmentSettings
 from medtea.data.bank import Bank, bank_fields, make_bank
-from medtea.data.index import read_index, rows
+from medtea.data.index import read_index, read_plausible, rows
 from medtea.data.loader import Loader
 from medtea.metrics.classification import auroc
 from medtea.teach import teachers
@@ -77,7 +77,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
     table = read_index(index.index)
     radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
     masks = np.load(lungs.lung_masks, mmap_mode="r", allow_pickle=False)
-    learning = learning_rows(table, pd.read_csv(lungs.masks, keep_default_na=False))
+    learning = learning_rows(table, read_plausible(lungs))
     spec = backbone(settings.network)
     network = build_classifier(settings.network, named_seed(work.seed, "teacher")).to(work.device)
     example = torch.zeros(2, 1, *radiographs.shape[1:], device=work.device)
@@ -135,13 +135,14 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
     return artefact
 
 
-def learning_rows(table: pd.DataFrame, masks: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def learning_rows(
+    table: pd.DataFrame, plausible: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Rows that teacher and students may learn from or be selected on.
 
     Raises:
         DataError: none is left, or training has one class only.
     """
-    plausible = masks["plausible"].astype(str).eq("True").to_numpy()
     usable = table["role"].eq(Role.TRAIN) & table["split"].ne(Split.TEST) & table["label"].notna() & plausible
     learning = rows(usable)
     classes = set(table.loc[usable & table["split"].eq(Split.TRAIN), "label"])

@@ -10,6 +10,8 @@ from monai.networks.nets import DenseNet121, UNet, resnet18
 from torch import Tensor, nn
 
 from medtea.core.errors import ConfigError, nearest
+from medtea.core.names import StudentArtefact, TeacherArtefact
+from medtea.core.work import read_json, read_weights
 
 
 class ResidualBlock(nn.Module):
@@ -114,6 +116,14 @@ def build_classifier(name: str, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return backbone(name).build()
+
+
+def load_classifier(artefact: TeacherArtefact | StudentArtefact, device: torch.device) -> nn.Module:
+    """The trained classifier that an artefact holds, in evaluation mode."""
+    weights = artefact.teacher if isinstance(artefact, TeacherArtefact) else artefact.student
+    network = build_classifier(read_json(artefact.card)["network"], 0)
+    read_weights(weights, network)
+    return network.to(device).eval()
 
 
 def build_segmenter(channels: tuple[int, ...], seed: int) -> nn.Module:
