@@ -277,6 +277,8 @@ def test_ctrl_c_ends_with_130_and_a_short_message(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"MEDTEA_KEY": "a key for tests only"},
+        # a job that a shell started in the background ignores Ctrl-C, and its children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "segment").exists() and process.poll() is None and time.monotonic() < deadline:
