@@ -25,7 +25,7 @@ from medtea.core.names import (
 from medtea.core.progress import track
 from medtea.core.seeds import numpy_generator
 from medtea.core.settings import StrictSettings, parse
-from medtea.core.work import Work, read_json, write_atomically, write_csv, write_json
+from medtea.core.work import Work, read_array, read_json, write_atomically, write_csv, write_json
 from medtea.data.index import read_index, read_plausible
 from medtea.training.networks import load_classifier
 
@@ -115,8 +115,8 @@ def _network(work: Work, name: str, artefact: TeacherArtefact | StudentArtefact)
 def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefact) -> list[AuditedGroup]:
     """The labelled test radiographs with a plausible mask, by group."""
     table = read_index(index.index)
-    radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
-    masks = np.load(lungs.lung_masks, mmap_mode="r", allow_pickle=False)
+    radiographs = read_array(index.radiographs)
+    masks = read_array(lungs.lung_masks)
     tested = table["split"].eq(Split.TEST) & table["label"].notna() & table["role"].ne(Role.EXTRA)
     found = []
     for name, part in table[tested & read_plausible(lungs)].groupby("group", sort=True):

@@ -81,6 +81,11 @@ def write_array(path: Path, array: np.ndarray[Any, Any]) -> None:
     write_atomically(path, lambda file: np.save(file, array, allow_pickle=False))
 
 
+def read_array(path: Path) -> np.ndarray[Any, Any]:
+    """An array of the run folder, memory-mapped and read-only; no pickled objects."""
+    return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+
 def write_weights(path: Path, network: torch.nn.Module) -> None:
     """Write a network's state as safetensors, atomically."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.lib.format import open_memmap
 from medtea.core.names import Field
 from medtea.core.progress import track
 from medtea.core.seeds import named_seed
-from medtea.core.work import read_json, write_array, write_json
+from medtea.core.work import read_array, read_json, write_array, write_json
 from medtea.data.augment import AugmentSettings, augmentation, augmented_copy
 
 Array = np.ndarray[Any, Any]
@@ -29,14 +30,14 @@ class Bank:
 
     folder: Path
 
-    @property
+    @cached_property
     def rows(self) -> Array:
         """Index row of each entry, (entries,)."""
         return np.load(self.folder / "rows.npy", allow_pickle=False)  # type: ignore[no-any-return]
 
     def array(self, name: str) -> Array:
         """One field's values, memory-mapped."""
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        return read_array(self.folder / f"{name}.npy")
 
     def heatmap(self, layer: str) -> tuple[Array, float]:
         """The teacher's maps at `layer`, stored as float16 divided by a scale, and that scale."""

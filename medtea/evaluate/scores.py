@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
 from medtea.core.names import IndexArtefact, LungsArtefact, Role, Split, StudentArtefact, TeacherArtefact
-from medtea.core.work import read_json
+from medtea.core.work import read_array, read_json
 from medtea.data.index import read_index, read_plausible, rows
 from medtea.training.networks import load_classifier
 from medtea.training.predict import predict_logits, score
@@ -41,8 +40,8 @@ def score_all(
     The teacher is shown lungs only, by the segmenter's mask; the students are shown the whole radiograph.
     """
     table = read_index(index.index)
-    radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
-    masks = np.load(lungs.lung_masks, mmap_mode="r", allow_pickle=False)
+    radiographs = read_array(index.radiographs)
+    masks = read_array(lungs.lung_masks)
     wanted = table["label"].notna() & table["role"].ne(Role.EXTRA) & table["split"].ne(Split.TRAIN)
     chosen = rows(wanted)
     common = table.iloc[chosen].assign(plausible_mask=read_plausible(lungs)[chosen])

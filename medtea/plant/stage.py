@@ -14,7 +14,7 @@ from medtea.core.names import IndexArtefact, Role, Split
 from medtea.core.progress import track
 from medtea.core.seeds import numpy_generator
 from medtea.core.settings import StrictSettings
-from medtea.core.work import Work, write_array, write_atomically
+from medtea.core.work import Work, read_array, write_array, write_atomically
 from medtea.data.index import read_index, rows, write_index
 from medtea.data.marks import Mark
 
@@ -67,8 +67,8 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> IndexArtefact:
     if stage.is_finished:
         return planted
     table = read_index(index.index)
-    radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
-    given = np.load(index.given_masks, mmap_mode="r", allow_pickle=False)
+    radiographs = read_array(index.radiographs)
+    given = read_array(index.given_masks)
     marked = table["role"].eq(Role.TRAIN) & table["label"].notna()
     tested = rows(marked & table["split"].eq(Split.TEST))
     if len(tested) == 0:

@@ -15,7 +15,7 @@ from medtea.core.names import Field, IndexArtefact, LungsArtefact, Role, Split
 from medtea.core.progress import track
 from medtea.core.seeds import named_seed, numpy_generator
 from medtea.core.settings import StrictSettings
-from medtea.core.work import Work, write_array, write_csv, write_json, write_weights
+from medtea.core.work import Work, read_array, write_array, write_csv, write_json, write_weights
 from medtea.data.augment import AugmentSettings
 from medtea.data.bank import Bank, bank_fields, make_bank
 from medtea.data.index import read_index, rows
@@ -81,8 +81,8 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> LungsArtefact:
     if stage.is_finished:
         return lungs
     table = read_index(index.index)
-    radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
-    given = np.load(index.given_masks, mmap_mode="r", allow_pickle=False)
+    radiographs = read_array(index.radiographs)
+    given = read_array(index.given_masks)
     _check(settings, table, size=radiographs.shape[-1])
     usable = table["has_mask"] & table["role"].ne(Role.EXTERNAL)
     if settings.hospitals:

@@ -15,7 +15,7 @@ from medtea.core.errors import DataError
 from medtea.core.names import Field, IndexArtefact, LungsArtefact, Role, Split, TeacherArtefact
 from medtea.core.seeds import named_seed, numpy_generator
 from medtea.core.settings import StrictSettings
-from medtea.core.work import Work, write_json, write_weights
+from medtea.core.work import Work, read_array, write_json, write_weights
 from medtea.data.augment import AugmentSettings
 from medtea.data.bank import Bank, bank_fields, make_bank
 from medtea.data.index import read_index, read_plausible, rows
@@ -75,8 +75,8 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
     if stage.is_finished:
         return artefact
     table = read_index(index.index)
-    radiographs = np.load(index.radiographs, mmap_mode="r", allow_pickle=False)
-    masks = np.load(lungs.lung_masks, mmap_mode="r", allow_pickle=False)
+    radiographs = read_array(index.radiographs)
+    masks = read_array(lungs.lung_masks)
     learning = learning_rows(table, read_plausible(lungs))
     spec = backbone(settings.network)
     network = build_classifier(settings.network, named_seed(work.seed, "teacher")).to(work.device)
