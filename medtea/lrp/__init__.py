@@ -10,10 +10,11 @@ To train on heatmaps, trace once and call per batch:
     loss = heatmap_energy_distance(heatmaps.maps["input"], teacher_heatmap)
     loss.backward()                                             # first order; reaches the student's parameters
 
-The files, in the order of the work: trace.py (network -> operators), rules.py (one rule per operator), adjoint.py
-(there and back), relevance.py (in one call), compare.py (distances between two maps). An operator without a rule is
-refused by name; nothing is passed silently. Convolutional ReLU networks of MONAI (ResNet, DenseNet) and plain PyTorch
-are covered; SiLU, GELU, softmax and layer norm are not.
+The files, in the order of the work: trace.py (network -> operators), rules/ (one rule per operator), adjoint.py
+(there and back), cotangents.py (which logits), relevance.py (in one call), compare.py (distances between two maps).
+An operator without a rule is refused by name; nothing is passed silently. Covered: convolutional networks of MONAI in
+one to three dimensions (ResNet, DenseNet, SENet, EfficientNet, U-Net encoders) and vision transformers; their rules
+are those of LRP-ε, z+, z^B (Montavon et al. 2017) and AttnLRP (Achtibat et al. 2024).
 
 LRP is patented and free for research use; gradient × input (ε = 0) is the default here.
 """
@@ -22,13 +23,19 @@ from __future__ import annotations
 
 from medtea.lrp.adjoint import HeatmapPass, Heatmaps
 from medtea.lrp.compare import heatmap_energy_distance, map_correlation, published_distance
+from medtea.lrp.cotangents import difference, every_logit, one_logit, random_mix, teacher_or_other
 from medtea.lrp.relevance import relevance
 
 __all__ = [
     "HeatmapPass",
     "Heatmaps",
+    "difference",
+    "every_logit",
     "heatmap_energy_distance",
     "map_correlation",
+    "one_logit",
     "published_distance",
+    "random_mix",
     "relevance",
+    "teacher_or_other",
 ]

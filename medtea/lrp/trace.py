@@ -19,8 +19,14 @@ from torch.export import Dim
 from torch.export.graph_signature import InputKind
 
 from medtea.core.errors import UsageError
-from medtea.lrp.rules import GETITEM, RULES, Dropout, Same, Step
+from medtea.lrp.rules import GETITEM, RULES, Step
+from medtea.lrp.rules.products import Dropout, Multiply
+from medtea.lrp.rules.shapes import Expand, Permute, Reshape, Same, Transpose
 
+# Give several tensors, each of which is a range or an index of the input.
+SPLITS = {"aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.unbind.int"}
+# A gate stays one when its values are only handed on in another shape.
+HANDED_ON = (Reshape, Expand, Permute, Transpose, Same)
 # Asked of a tensor's shape, not of its values: nothing flows back through these.
 SIZES = {"aten.sym_size.int", "aten.sym_numel.default"}
 CHECKS = {"aten._assert_tensor_metadata.default", "aten._assert_scalar.default", "aten._assert_async.msg"}
@@ -38,7 +44,8 @@ class Operator:
     """One operator of the network.
 
     `step` is its rule, None where the value does not depend on the radiograph. `inputs` are the values that get a G,
-    in the order of the rule's `adjoint` (None: a parameter or number). `finished` are values no later operator reads.
+    in the order of the rule's `adjoint` (None: a parameter, a number or a gate). `gated`: one of them is a gate.
+    `bends`: the way back depends on activations other than by a mask. `finished` are values no later operator reads.
     """
 
     name: str
@@ -49,6 +56,8 @@ class Operator:
     module: nn.Module
     step: type[Step] | None
     inputs: tuple[str | None, ...] = ()
+    gated: bool = False
+    bends: bool = False
     finished: tuple[str, ...] = ()
 
 
@@ -114,13 +123,21 @@ def _read(network: nn.Module, exported: torch.export.ExportedProgram, shape: tup
         unread = str(node.target) == GETITEM and not node.users
         if node.op == "call_function" and str(node.target) not in CHECKS and not unread:
             reader.add(node)
-    outputs = exported.graph.output_node().args[0]
-    value = outputs[0].meta["val"] if isinstance(outputs, Sequence) and len(outputs) == 1 else None
-    if not isinstance(value, Tensor) or value.ndim != 2 or outputs[0].name not in reader.flowing:
-        raise UsageError("The network must return one tensor of logits, (batch, classes). Wrap it in one that does.")
-    logits = reader.current.get(outputs[0].name, outputs[0].name)
+    outputs = exported.graph.output_node().all_input_nodes
+    found_logits = [
+        node
+        for node in outputs
+        if isinstance(node.meta["val"], Tensor) and node.meta["val"].ndim == 2 and node.name in reader.flowing
+    ]
+    if len(found_logits) != 1:
+        raise UsageError(
+            "The network must return one tensor of logits, (batch, classes), alone or beside tensors of other shapes. "
+            "Wrap it in one that does."
+        )
+    last = found_logits[0]
+    logits = reader.current.get(last.name, last.name)
     operators = _with_lifetimes(reader.operators, logits)
-    return Trace(operators, radiograph, logits, int(value.shape[1]), shape, tensors, constants)
+    return Trace(operators, radiograph, logits, int(last.meta["val"].shape[1]), shape, tensors, constants)
 
 
 class _Reader:
@@ -130,38 +147,64 @@ class _Reader:
         self.modules = dict(network.named_modules(remove_duplicate=False))
         self.operators: list[Operator] = []
         self.flowing = {radiograph}
+        self.gates: set[str] = set()
+        self.splits: dict[str, fx.Node] = {}
         self.current: dict[str, str] = {}  # overwritten in place -> the value that replaced it
         self.memory: dict[str, str] = {}  # a view -> the value whose memory it shows
         self.stale: dict[str, str] = {}  # a view of overwritten memory -> the operator that overwrote it
 
     def add(self, node: fx.Node) -> None:
-        arguments, named = self._refs(node.args), self._refs(node.kwargs)
+        """Read one more node."""
+        if str(node.target) in SPLITS:
+            self.splits[node.name] = node
+            return
+        target, arguments, named = node.target, self._refs(node.args), self._refs(node.kwargs)
+        if str(target) == GETITEM and isinstance(node.args[0], fx.Node) and node.args[0].name in self.splits:
+            target, arguments = self._part(self.splits[node.args[0].name], int(arguments[1]))
         paths = tuple(path for path in _paths(node) if path in self.modules)
         where = f"module {paths[-1]!r}" if paths and paths[-1] else "the network itself"
         for name in _names((arguments, list(named.values()))):
             if name in self.stale:
                 raise UsageError(
-                    f"In {where}, {node.target} reads a view that {self.stale[name]} has overwritten in place. "
+                    f"In {where}, {target} reads a view that {self.stale[name]} has overwritten in place. "
                     "Write that operation out of place."
                 )
         flows = any(name in self.flowing for name in _names((arguments, list(named.values()))))
-        step = self._rule(node, arguments, named, where) if flows and str(node.target) not in SIZES else None
+        step = self._rule(str(target), arguments, named, where) if flows and str(target) not in SIZES else None
         inputs: tuple[str | None, ...] = ()
+        gated = bends = False
         if step is not None:
             self.flowing.add(node.name)
             inputs = tuple(self._flat(arguments, step))
-            self._share(node, arguments, step)
+            flowing = [name for name in inputs if name is not None]
+            bends = step.bends(len(flowing))
+            if step is Multiply and len(flowing) == 2 and (inputs[0] in self.gates) != (inputs[1] in self.gates):
+                gated, inputs = True, tuple(None if name in self.gates else name for name in inputs)
+            if step.is_gate or (issubclass(step, HANDED_ON) and inputs[0] in self.gates):
+                self.gates.add(node.name)
+            self._share(node, target, arguments, step)
         module = self.modules[paths[-1] if paths else ""]
-        assert callable(node.target)
-        self.operators.append(Operator(node.name, node.target, arguments, named, paths, module, step, inputs))
+        assert callable(target)
+        self.operators.append(Operator(node.name, target, arguments, named, paths, module, step, inputs, gated, bends))
 
-    def _rule(self, node: fx.Node, arguments: tuple[Any, ...], named: dict[str, Any], where: str) -> type[Step]:
-        target = str(node.target)
+    def _part(self, split: fx.Node, index: int) -> tuple[Any, tuple[Any, ...]]:
+        """One tensor of a split, as the operator that takes it from the whole."""
+        whole, *rest = self._refs(split.args)
+        unbound = str(split.target) == "aten.unbind.int"
+        given = rest if unbound else rest[1:]
+        dim: Any = given[0] if given else split.kwargs.get("dim", 0)
+        if unbound:
+            return torch.ops.aten.select.int, (whole, dim, index)
+        sizes = [part.shape[dim] for part in split.meta["val"]]
+        start = sum(sizes[:index])
+        return torch.ops.aten.slice.Tensor, (whole, dim, start, start + sizes[index])
+
+    def _rule(self, target: str, arguments: tuple[Any, ...], named: dict[str, Any], where: str) -> type[Step]:
         if target not in RULES:
             known = ", ".join(sorted({name.split(".")[1].rstrip("_") for name in RULES if name != GETITEM}))
             raise UsageError(
                 f"Operator {target!r} in {where} has no relevance rule. Rules exist for: {known}. "
-                "Replace the operator, or add a rule to medtea/lrp/rules.py."
+                "Replace the operator, or add a rule to medtea/lrp/rules."
             )
         step = RULES[target]
         allowed = set(_names([a for i, a in enumerate(arguments) if i in step.reads]))
@@ -169,8 +212,8 @@ class _Reader:
         for name in others:
             if name in self.flowing:
                 raise UsageError(
-                    f"Operator {target!r} in {where} multiplies, or is steered by, a second value that depends on the "
-                    "radiograph; relevance has a rule for one. Replace the operator."
+                    f"Operator {target!r} in {where} divides by, or is steered by, a second value that depends on the "
+                    "radiograph; relevance has no rule for that. Replace the operator."
                 )
         if not allowed & self.flowing:
             raise UsageError(f"Operator {target!r} in {where} takes the radiograph in a place without a rule.")
@@ -186,15 +229,15 @@ class _Reader:
             for item in argument if isinstance(argument, list | tuple) else [argument]:
                 yield item.name if isinstance(item, Ref) and item.name in self.flowing else None
 
-    def _share(self, node: fx.Node, arguments: tuple[Any, ...], step: type[Step]) -> None:
-        schema = getattr(node.target, "_schema", None)
+    def _share(self, node: fx.Node, target: Any, arguments: tuple[Any, ...], step: type[Step]) -> None:
+        schema = getattr(target, "_schema", None)
         first = arguments[0]
         if not isinstance(first, Ref) or schema is None:
             return
         root = self.memory.get(first.name, first.name)
         if schema.is_mutable:
             family = {root} | {name for name, r in self.memory.items() if r == root}
-            self.stale |= {name: str(node.target) for name in family - {first.name}}
+            self.stale |= {name: str(target) for name in family - {first.name}}
             self.current[first.name] = node.name
         elif any(r.alias_info for r in schema.returns) or issubclass(step, Same | Dropout):
             self.memory[node.name] = root

@@ -124,6 +124,139 @@ def test_relevance_is_conserved_at_every_layer_without_biases():
         torch.testing.assert_close(relevance.flatten(1).sum(1), heatmaps.logits[:, 0], **SAME)
 
 
+OPTIONS = {
+    "z+": {"convolutions": "z_plus"},
+    "zB": {"input_box": (-0.1, 1.2)},
+    "z+ and zB": {"convolutions": "z_plus", "input_box": (0.0, 1.0)},
+}
+
+
+@pytest.mark.parametrize("rule", OPTIONS)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_split_weights_conserve_relevance_and_get_the_slope(name: str, rule: str):
+    family = build(name)
+    heatmap_pass = HeatmapPass(family.network, family.radiograph, biases=True, **OPTIONS[rule])
+    u = mix(family)
+    for epsilon in (0.0, 0.02):
+        found = heatmap_pass(family.radiograph, u, epsilon=epsilon)
+        total = found.maps["input"].flatten(1).sum(1) + found.absorbed[:, 0]
+        torch.testing.assert_close(total, (u * family.network(family.radiograph)).sum(1), **SAME)
+    target = torch.randn_like(found.maps["input"]) * found.maps["input"].detach().std()
+
+    def loss() -> Tensor:
+        return (heatmap_pass(family.radiograph, u, epsilon=0.02).maps["input"] - target).square().sum()
+
+    assert_gradient_is_the_slope(family.network, loss)
+
+
+@pytest.mark.parametrize("rule", OPTIONS)
+def test_split_weights_leave_a_nonnegative_map(rule: str):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(75, 1)
+    )
+    nn.init.uniform_(network[-1].weight, 0, 1)
+    x = torch.rand(3, 1, 9, 9)
+    found = HeatmapPass(network, x, **OPTIONS["z+ and zB"])(x, torch.ones(3, 1)).maps["input"]
+    assert (found >= 0).all()
+    assert (found > 0).any()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_several_maps_of_one_pass_are_those_of_one_pass_each(name: str):
+    family = build(name)
+    heatmap_pass = HeatmapPass(family.network, family.radiograph, family.layers, biases=True)
+    cotangents = torch.stack([mix(family, seed) for seed in range(3)])
+    together = heatmap_pass(family.radiograph, cotangents, epsilon=0.01)
+    for k, u in enumerate(cotangents):
+        alone = heatmap_pass(family.radiograph, u, epsilon=0.01)
+        for layer, relevance in alone.maps.items():
+            torch.testing.assert_close(together.maps[layer][k], relevance, **SAME)
+        torch.testing.assert_close(together.absorbed[k], alone.absorbed, **SAME)
+    gradients = []
+    for maps in (together.maps["input"], torch.stack([heatmap_pass(family.radiograph, u, epsilon=0.01).maps["input"]
+                                                      for u in cotangents])):  # fmt: skip
+        family.network.zero_grad()
+        maps.square().sum().backward()
+        gradients.append([p.grad.clone() for p in family.network.parameters() if p.grad is not None])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, **SAME)
+
+
+@pytest.mark.parametrize("name", ["small_resnet", "monai_densenet", "volume"])
+def test_running_statistics_make_each_map_independent_of_its_batch_mates(name: str):
+    family = build(name)
+    network, x, u = family.network, family.radiograph, mix(family)
+    heatmap_pass = HeatmapPass(network, x, family.layers, statistics="running")
+    before = copy.deepcopy(network.state_dict())
+    expected = heatmap_pass(x, u).maps  # eval mode
+    network.train()
+    together = heatmap_pass(x, u)
+    moved = copy.deepcopy(network.state_dict())
+    for layer, relevance in expected.items():
+        torch.testing.assert_close(together.maps[layer], relevance, **SAME)
+    together.maps["input"].square().sum().backward()
+    network.load_state_dict(before)
+    alone = heatmap_pass(x[:1], u[:1]).maps["input"]
+    torch.testing.assert_close(alone, together.maps["input"][:1], **SAME)
+    network.load_state_dict(before)
+    by_batch = HeatmapPass(network, x)(x, u).maps["input"]
+    assert not torch.allclose(by_batch, together.maps["input"])
+    norm = next(key for key in moved if key.endswith("num_batches_tracked"))
+    assert moved[norm] == before[norm] + 1
+    means = [key for key in moved if key.endswith("running_mean")]
+    # The first layer's batch is the same either way; the deeper ones see what the running statistics made of it.
+    torch.testing.assert_close(network.state_dict()[means[0]], moved[means[0]], **SAME)
+    assert all(not torch.equal(moved[key], before[key]) for key in means)
+
+
+def test_relative_epsilon_does_not_see_the_scale_of_a_layer():
+    family = build("small_resnet")
+    scaled = copy.deepcopy(family.network)
+    with torch.no_grad():
+        scaled.stem[1].weight.mul_(7), scaled.stem[1].bias.mul_(7)
+        for convolution in (scaled.stage1.conv1, scaled.stage1.skip):
+            convolution.weight.div_(7)
+    x, u = family.radiograph, mix(family)
+    a, b = (HeatmapPass(n, x)(x, u, epsilon=0.1, relative=True).maps["input"] for n in (family.network, scaled))
+    torch.testing.assert_close(a, b, **SAME)
+    absolute = [HeatmapPass(n, x)(x, u, epsilon=0.1).maps["input"] for n in (family.network, scaled)]
+    assert not torch.allclose(*absolute)
+
+
+class Hidden(nn.Module):
+    """Returns its hidden states beside the logits, as MONAI's ViT does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 2, 3), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x = self.conv(x)
+        return self.head(x.relu().flatten(1)), [x]
+
+
+def test_logits_are_found_beside_other_outputs():
+    network, x = Hidden().double(), torch.rand(2, 1, 4, 4, dtype=torch.float64)
+    heatmap_pass = HeatmapPass(network, x)
+    assert heatmap_pass.classes == 3
+    torch.testing.assert_close(heatmap_pass(x, x.new_ones(2, 3)).logits, network(x)[0], **SAME)
+
+
+def test_unknown_options_are_refused():
+    family = build("plain")
+    for options, words in [
+        ({"convolutions": "gamma"}, "'epsilon' or 'z_plus'"),
+        ({"statistics": "none"}, "'batch' or 'running'"),
+        ({"input_box": (1, 0)}, "least, largest"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            HeatmapPass(family.network, family.radiograph, **options)
+    padded = nn.Sequential(nn.ZeroPad2d(1), *family.network)
+    with pytest.raises(UsageError, match="one convolution or linear layer"):
+        HeatmapPass(padded, torch.rand(1, 1, 7, 7, dtype=torch.float64), input_box=(0, 1))
+
+
 def test_zero_pixels_and_dead_units_have_exactly_no_relevance():
     family = build("plain")
     x = family.radiograph * (torch.rand_like(family.radiograph) > 0.5)
@@ -355,7 +488,7 @@ def test_wrong_shapes_and_negative_epsilon_are_refused():
 
 class TwoOutputs(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.flatten(1), x
+        return x.flatten(1), 2 * x.flatten(1)
 
 
 class Branches(nn.Module):

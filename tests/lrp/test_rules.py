@@ -122,26 +122,154 @@ def test_map_is_the_gradient_times_the_input_and_its_loss_has_the_right_slope(na
         assert_gradient_is_the_slope(network, loss, tensors=3)
 
 
-@pytest.mark.parametrize("name", ["silu", "gelu", "softmax", "layer_norm", "leaky_relu", "detach", "instance_norm"])
-def test_operator_without_rule_is_refused_by_name_and_place(name: str):
-    made = {
-        "silu": nn.SiLU,
-        "gelu": nn.GELU,
-        "softmax": lambda: nn.Softmax(1),
-        "layer_norm": lambda: nn.LayerNorm(6),
-        "leaky_relu": nn.LeakyReLU,
-        "detach": lambda: Change(torch.detach),
-        "instance_norm": lambda: nn.InstanceNorm2d(4),
-    }
-    network = network_with(made[name])
-    with pytest.raises(UsageError, match=rf"{name}.*module '2' has no relevance rule.*conv2d.*rules.py"):
+class Attends(nn.Module):
+    """Tokens from rows, attention over them, tokens back to a map."""
+
+    def __init__(self, attend) -> None:
+        super().__init__()
+        self.qkv, self.attend = nn.Linear(6, 18), attend
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend(*self.qkv(x).chunk(3, dim=-1))
+
+
+class Squeezes(nn.Module):
+    """Squeeze and excitation: a gate for each channel from the mean of all."""
+
+    def __init__(self, gate: nn.Module) -> None:
+        super().__init__()
+        self.down, self.up, self.gate = nn.Linear(4, 3), nn.Linear(3, 4), gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(self.up(self.down(x.mean((2, 3))).relu())).view(-1, 4, 1, 1)
+
+
+class HasToken(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.place = nn.Parameter(torch.randn(1, 1, 6)), nn.Parameter(torch.randn(25, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x.flatten(1, 2)], dim=1)
+        return (x + self.place)[:, :3].sum(1)
+
+
+def hides(scores: Tensor) -> Tensor:
+    mask = torch.zeros(6, 6, dtype=scores.dtype)
+    mask[0, 3], mask[2, 2] = -torch.inf, 0.7
+    return mask
+
+
+def attention(**options):
+    return lambda q, k, v: nn.functional.scaled_dot_product_attention(q, k, v, **options)
+
+
+# What goes back depends on activations, on weights of their own, or takes a part of the relevance.
+BENT = {
+    "SiLU": nn.SiLU,
+    "GELU": nn.GELU,
+    "GELU by tanh": lambda: nn.GELU("tanh"),
+    "leaky ReLU": lambda: nn.LeakyReLU(0.1),
+    "PReLU": lambda: nn.PReLU(4),
+    "PReLU of one slope": nn.PReLU,
+    "ReLU6": nn.ReLU6,
+    "hardtanh": lambda: nn.Hardtanh(-0.4, 0.3),
+    "hardswish": nn.Hardswish,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "hardsigmoid": nn.Hardsigmoid,
+    "softmax": lambda: nn.Softmax(1),
+    "layer norm": lambda: nn.LayerNorm((6, 6)),
+    "layer norm without weights": lambda: nn.LayerNorm(6, elementwise_affine=False),
+    "group norm": lambda: nn.GroupNorm(2, 4),
+    "instance norm": lambda: nn.InstanceNorm2d(4, affine=True),
+    "instance norm without weights": lambda: nn.InstanceNorm2d(4),
+    "squeeze and excitation": lambda: Squeezes(nn.Sigmoid()),
+    "hard squeeze and excitation": lambda: Squeezes(nn.Hardsigmoid()),
+    "product of two activations": lambda: Change(lambda x: x * x.mean((2, 3), keepdim=True)),
+    "product with the constant first": lambda: Weighted(lambda x, w: w * x),
+    "matrix product of two activations": lambda: Change(lambda x: x @ x.mean(1, keepdim=True).mT),
+    "matrix product with a parameter": lambda: Weighted(lambda x, w: torch.matmul(x, w.expand(4, 6, 2))),
+    "batched matrix product": lambda: Change(lambda x: torch.bmm(x[:, 0], x[:, 1])),
+    "sum over products": lambda: Change(lambda x: torch.einsum("bchw,bcwv->bhcv", x, 0.5 * x)),
+    "attention written out": lambda: Attends(lambda q, k, v: (q @ k.mT / 2).softmax(-1) @ v),
+    "attention in one operator": lambda: Attends(attention()),
+    "attention to the past": lambda: Attends(attention(is_causal=True, scale=0.3)),
+    "attention with a mask": lambda: Attends(lambda q, k, v: attention(attn_mask=hides(q))(q, k, v)),
+    "attention with a mask of truths": lambda: Attends(lambda q, k, v: attention(attn_mask=hides(q) == 0)(q, k, v)),
+    "token and place": HasToken,
+    "border of ones": lambda: nn.ConstantPad2d((1, 0, 2, 0), 1.0),
+    "parts side by side": lambda: Change(
+        lambda x: torch.cat([x.unbind(1)[2], x.chunk(2, 2)[1].flatten(1, 2), x.split([1, 5], dim=1 + 1)[1].mean(1)], 1)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_relevance_is_conserved_with_what_is_absorbed_and_its_loss_has_the_right_slope(name: str):
+    network = network_with(BENT[name])
+    x, u = torch.randn(2, 1, 6, 6, dtype=torch.float64), torch.randn(2, 2, dtype=torch.float64)
+    heatmap_pass = HeatmapPass(network, x, ["1"], biases=True)
+    for epsilon, relative in [(0.0, False), (0.05, False), (0.05, True)]:
+        heatmaps = heatmap_pass(x, u, epsilon=epsilon, relative=relative)
+        torch.testing.assert_close(heatmaps.logits, network(x), check_stride=False)
+        total = heatmaps.maps["input"].flatten(1).sum(1) + heatmaps.absorbed[:, 0]
+        torch.testing.assert_close(total, (u * network(x)).sum(1))
+        by_module = sum(found.flatten(1).sum(1) for found in heatmaps.biases.values())
+        torch.testing.assert_close(by_module, heatmaps.absorbed[:, 0])
+        targets = {layer: torch.randn_like(m) for layer, m in heatmaps.maps.items()}
+
+        def loss(epsilon=epsilon, relative=relative, targets=targets) -> Tensor:
+            found = heatmap_pass(x, u, epsilon=epsilon, relative=relative)
+            distance = sum((found.maps[layer] - target).square().mean() for layer, target in targets.items())
+            return distance + found.absorbed.square().mean()
+
+        assert_gradient_is_the_slope(network, loss, tensors=3)
+
+
+def test_detached_rules_change_no_value_but_cost_the_slope():
+    network = network_with(nn.SiLU)
+    x, u = torch.randn(2, 1, 6, 6, dtype=torch.float64), torch.randn(2, 2, dtype=torch.float64)
+    heatmap_pass = HeatmapPass(network, x)
+    exact, detached = heatmap_pass(x, u), heatmap_pass(x, u, exact=False)
+    assert torch.equal(exact.maps["input"], detached.maps["input"])
+    assert exact.logits.requires_grad
+    assert not detached.logits.requires_grad
+    slopes = [
+        torch.autograd.grad(found.maps["input"].square().sum(), network[0].weight)[0] for found in (exact, detached)
+    ]
+    assert not torch.allclose(*slopes)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("softplus", nn.Softplus),
+        ("detach", lambda: Change(torch.detach)),
+        ("upsample_nearest2d", lambda: nn.Upsample(scale_factor=2)),
+    ],
+)
+def test_operator_without_rule_is_refused_by_name_and_place(name: str, make):
+    with pytest.raises(UsageError, match=rf"{name}.*module '2' has no relevance rule.*conv2d.*lrp/rules"):
+        HeatmapPass(network_with(make), torch.rand(1, 1, 6, 6, dtype=torch.float64))
+
+
+def test_division_by_an_activation_is_refused():
+    network = network_with(lambda: Change(lambda x: x / (1 + x.mean((2, 3), keepdim=True))))
+    with pytest.raises(UsageError, match=r"aten.div.Tensor.*second value that depends on the radiograph"):
         HeatmapPass(network, torch.rand(1, 1, 6, 6, dtype=torch.float64))
 
 
-def test_product_of_two_activations_is_refused():
-    network = network_with(lambda: Change(lambda x: x * x.mean((2, 3), keepdim=True)))
-    with pytest.raises(UsageError, match=r"aten.mul.Tensor.*second value that depends on the radiograph"):
-        HeatmapPass(network, torch.rand(1, 1, 6, 6, dtype=torch.float64))
+def test_what_a_rule_does_not_cover_is_refused():
+    x = torch.rand(2, 1, 6, 6, dtype=torch.float64)
+    for make, words in [
+        (lambda: nn.InstanceNorm2d(4, track_running_stats=True), "track_running_stats"),
+        (lambda: Change(lambda x: torch.einsum("bchw,bcwv->bcv", x, x)), "Write it as a matrix product"),
+        (lambda: Change(lambda x: torch.matmul(x, torch.ones(6, dtype=x.dtype))), "Give the vector a second dimension"),
+    ]:
+        network = network_with(make)
+        with pytest.raises(UsageError, match=words):
+            HeatmapPass(network, x)(x, torch.ones(2, 2, dtype=torch.float64))
 
 
 def test_positions_kept_by_a_pool_are_refused_as_values():
