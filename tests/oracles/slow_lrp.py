@@ -1,11 +1,15 @@
-"""Two slow twins of medtea.lrp: LRP-ε written layer by layer with dense matrices, and autograd with swapped ReLUs."""
+"""Slow twins of medtea.lrp: LRP-ε layer by layer with dense matrices, and autograd with other functions in place."""
 
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 
 def layerwise_lrp(network: nn.Sequential, radiograph: Tensor, logit: int, epsilon: float) -> Tensor:
@@ -99,3 +103,122 @@ def modified_gradient(network: nn.Module, radiograph: Tensor, cotangent: Tensor,
     x = radiograph.clone().requires_grad_()
     (g,) = torch.autograd.grad((network(x) * cotangent).sum(), x)
     return (x * g).detach()
+
+
+class _Bent(TorchFunctionMode):
+    """Every function that is not linear keeps its value and gets, as a derivative, the gate of its rule, held constant.
+
+    A second derivative by autograd is then the gradient with `exact=False`.
+    """
+
+    def __init__(self, epsilon: float, relative: bool) -> None:
+        super().__init__()
+        self.epsilon, self.relative = epsilon, relative
+        self.gates: list[Tensor] = []
+
+    def kept(self, z: Tensor) -> Tensor:
+        """|z| / (|z| + ε), 0 at 0."""
+        size = z.detach().abs()
+        epsilon = torch.full_like(size, self.epsilon)
+        if self.relative:
+            epsilon = epsilon * size.flatten(1).mean(1).view(-1, *[1] * (z.ndim - 1))
+        return size / (size + epsilon).clamp_min(1e-300)
+
+    def gated(self, z: Tensor, gate: Tensor, value: Tensor) -> Tensor:
+        linear = z * gate.detach()
+        return linear + (value - linear).detach()
+
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(function, "__name__", "").strip("_")
+        rule = getattr(self, f"rule_{name}", None)
+        first = args[0] if args else None
+        if rule is None or not isinstance(first, Tensor | str) or not torch.is_grad_enabled():
+            return function(*args, **kwargs)
+        with torch._C.DisableTorchFunction():
+            return rule(function, *args, **kwargs)
+
+    def rule_relu(self, function: Any, z: Tensor, inplace: bool = False) -> Tensor:
+        value = z.clamp_min(0)
+        return self.gated(z, torch.where(z > 0, self.kept(value), 0.0), value)
+
+    def rule_silu(self, function: Any, z: Tensor, inplace: bool = False) -> Tensor:
+        return self.gated(z, torch.sigmoid(z) * self.kept(z), z * torch.sigmoid(z))
+
+    def rule_gelu(self, function: Any, z: Tensor, approximate: str = "none") -> Tensor:
+        gate = 0.5 * (1 + torch.erf(z / math.sqrt(2)))
+        return self.gated(z, gate * self.kept(z), z * gate)
+
+    def rule_leaky_relu(self, function: Any, z: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+        gate = torch.where(z > 0, 1.0, negative_slope)
+        return self.gated(z, gate * self.kept(z), z * gate)
+
+    def rule_prelu(self, function: Any, z: Tensor, weight: Tensor) -> Tensor:
+        # The slope is a parameter and its gradient counts: only ε's share is held constant.
+        slope = weight if weight.numel() == 1 else weight.view(-1, *[1] * (z.ndim - 2))
+        value = z * torch.where(z > 0, torch.ones_like(z), slope)
+        linear = value * self.kept(z)
+        return linear + (value - linear).detach()
+
+    def rule_layer_norm(
+        self, function: Any, x: Tensor, shape: Any, weight: Tensor | None = None, bias: Tensor | None = None,
+        eps: float = 1e-5,
+    ) -> Tensor:  # fmt: skip
+        dims = tuple(range(-len(shape), 0))
+        variance = x.detach().var(dims, unbiased=False, keepdim=True)
+        y = (x - x.mean(dims, keepdim=True)) / (variance + eps).sqrt()
+        y = y if weight is None else y * weight
+        return y if bias is None else y + bias
+
+    def rule_instance_norm(
+        self, function: Any, x: Tensor, running_mean: Any = None, running_var: Any = None, weight: Tensor | None = None,
+        bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+    ) -> Tensor:  # fmt: skip
+        y = self.rule_layer_norm(function, x, x.shape[2:], eps=eps)
+        shape = (-1, *[1] * (x.ndim - 2))
+        y = y if weight is None else y * weight.view(shape)
+        return y if bias is None else y + bias.view(shape)
+
+    def rule_softmax(self, function: Any, z: Tensor, dim: int = -1, **_: Any) -> Tensor:
+        y = torch.softmax(z, dim)
+        s = y.detach()
+        linear = s * (z - (s * z).sum(dim, keepdim=True))
+        return linear + (y - linear).detach()
+
+    def rule_sigmoid(self, function: Any, z: Tensor) -> Tensor:
+        y = torch.sigmoid(z)
+        self.gates.append(self.gated(z, y * (1 - y), y))
+        return self.gates[-1]
+
+    def rule_mul(self, function: Any, a: Tensor, b: Tensor | float) -> Tensor:
+        """A factor that shows the memory of a sigmoid is a gate, a constant."""
+        if isinstance(b, Tensor):
+            gates = {gate.data_ptr() for gate in self.gates}
+            a, b = (t.detach() if t.data_ptr() in gates else t for t in (a, b))
+        return function(a, b)
+
+    def rule_einsum(self, function: Any, equation: str, a: Tensor, b: Tensor) -> Tensor:
+        return (function(equation, a.detach(), b) + function(equation, a, b.detach())) / 2
+
+
+def straight_through_map(
+    network: nn.Module,
+    radiograph: Tensor,
+    cotangent: Tensor,
+    epsilon: float = 0.0,
+    *,
+    relative: bool = False,
+    create_graph: bool = False,
+) -> Tensor:
+    """Radiograph times the gradient of <cotangent, logits>, every function's derivative being its rule's gate.
+
+    Knows ReLU, SiLU, GELU, LeakyReLU, PReLU, layer and instance norm, sigmoid as a gate, softmax and einsum. With
+    `create_graph`, gradients of the map hold the gates constant.
+    """
+    x = radiograph.clone().requires_grad_()
+    with _Bent(epsilon, relative):
+        found = network(x)
+    logits = found[0] if isinstance(found, tuple) else found
+    (g,) = torch.autograd.grad((logits * cotangent).sum(), x, create_graph=create_graph)
+    found = radiograph * g
+    return found if create_graph else found.detach()
