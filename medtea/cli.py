@@ -32,6 +32,7 @@ from medtea.ingest.stage import open_source
 from medtea.report.stage import page_of, print_table
 from medtea.teach import teachers
 from medtea.training.networks import BACKBONES
+from medtea.training.processes import lead_or_follow
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -285,9 +286,12 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """The command line: an expected error is one message on standard error and exit code 2; Ctrl-C is 130."""
+    """The command line: an expected error is one message on standard error and exit code 2; Ctrl-C is 130.
+
+    Under torchrun the first process does what the command says; the others take part in its trainings.
+    """
     try:
-        app()
+        lead_or_follow(app)
     except MedteaError as error:
         err.print(f"[bold red]medtea:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         sys.exit(2)

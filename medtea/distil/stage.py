@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from pydantic import Field as Bound
 from pydantic import field_validator, model_validator
 
 from medtea.core import bay
-from medtea.core.names import Field, IndexArtefact, Split, StudentArtefact, TeacherArtefact
+from medtea.core.names import INPUT, Field, IndexArtefact, Split, StudentArtefact, TeacherArtefact
 from medtea.core.seeds import named_seed, numpy_generator
 from medtea.core.settings import StrictSettings, parse
 from medtea.core.work import Work, read_json, write_json, write_weights
@@ -18,6 +19,7 @@ from medtea.data.index import read_index
 from medtea.data.loader import Loader, StoredHeatmaps
 from medtea.distil import methods
 from medtea.distil.methods.method import Method, TeacherView
+from medtea.distil.watch import LOOKS_AT, Watch, some_of
 from medtea.training.loop import LoopSettings, selection_rule, train
 from medtea.training.networks import backbone, build_classifier, head_of, load_classifier
 
@@ -33,6 +35,7 @@ class Settings(StrictSettings):
         network: A backbone of medtea/training/networks.py.
         loop: How the network is trained.
         options: The method's own settings (see its file).
+        watch: After each epoch, compare the student's maps with the teacher's (see watch.py); it decides nothing.
     """
 
     method: str
@@ -40,6 +43,7 @@ class Settings(StrictSettings):
     network: str = "small_resnet"
     loop: LoopSettings = LoopSettings(epochs=30)
     options: dict[str, Any] = Bound(default_factory=dict)
+    watch: bool = True
 
     @field_validator("network")
     @classmethod
@@ -76,15 +80,19 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
         _view(work, teacher, sees),
     )
     is_training = table["split"].to_numpy()[bank.rows] == Split.TRAIN
+    selecting = np.flatnonzero(~is_training)
+    watched = _loader(work, settings, LOOKS_AT, bank, table, some_of(selecting), layers=[INPUT])
+    relative = read_json(teacher.card)["epsilon_relative"]
     with work.tracker.child(settings.name, settings.model_dump(mode="json")) as tracked:
         history = train(
             method,
             training=_loader(work, settings, sees, bank, table, np.flatnonzero(is_training), shuffled=True),
-            validation=_loader(work, settings, sees, bank, table, np.flatnonzero(~is_training), shuffled=False),
+            validation=_loader(work, settings, sees, bank, table, selecting),
             settings=settings.loop,
             folder=stage.folder,
             name=settings.name,
             log=tracked.metrics,
+            watch=Watch(network, watched, relative) if settings.watch else None,
         )
     write_weights(artefact.student, network)
     write_json(
@@ -98,6 +106,9 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
             "trained_on": int(is_training.sum()),
             "selected_on": int((~is_training).sum()),
             "selection": selection_rule(settings.loop),
+            "watched": "after each epoch, on validation radiographs of the training hospitals; decided nothing"
+            if settings.watch
+            else "no",
             "epochs": len(history),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
         },
@@ -112,11 +123,19 @@ def _view(work: Work, teacher: TeacherArtefact, sees: frozenset[Field]) -> Teach
     head = None
     if Field.TEACHER_HEAD in sees:
         head = head_of(load_classifier(teacher, work.device), card["network"])
-    return TeacherView(head=head, layers=card["layers"], epsilon=card["epsilon"])
+    return TeacherView(head=head, layers=card["layers"], relative=card["epsilon_relative"])
 
 
 def _loader(
-    work: Work, settings: Settings, sees: frozenset[Field], bank: Bank, table: Any, entries: Array, *, shuffled: bool
+    work: Work,
+    settings: Settings,
+    sees: frozenset[Field],
+    bank: Bank,
+    table: Any,
+    entries: Array,
+    *,
+    shuffled: bool = False,
+    layers: Sequence[str] | None = None,
 ) -> Loader:
     labels = table["label"].to_numpy(dtype=np.float32, na_value=np.nan)[bank.rows]
     hospitals = table["hospital"].astype("category").cat.codes.to_numpy(dtype=np.float32)[bank.rows]
@@ -131,7 +150,8 @@ def _loader(
         entries=entries,
         rows=bank.rows,
         batch_size=settings.loop.batch_size,
-        heatmaps=StoredHeatmaps({layer: bank.heatmap(layer) for layer in bank.layers}),
+        names=table["radiograph"].to_numpy()[bank.rows],
+        heatmaps=StoredHeatmaps({layer: bank.heatmap(layer) for layer in layers or bank.layers}, bank.epsilon),
         generator=numpy_generator(work.seed, "distil/order") if shuffled else None,
         device=work.device,
     )

@@ -107,8 +107,8 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> LungsArtefact:
         is_training = table["split"].to_numpy()[learning] == Split.TRAIN
         train(
             SegmenterTask(network),
-            training=_loader(work, bank, settings, np.flatnonzero(is_training), shuffled=True),
-            validation=_loader(work, bank, settings, np.flatnonzero(~is_training), shuffled=False),
+            training=_loader(work, bank, table, settings, np.flatnonzero(is_training), shuffled=True),
+            validation=_loader(work, bank, table, settings, np.flatnonzero(~is_training), shuffled=False),
             settings=settings.loop,
             folder=stage.folder,
             name="segmenter",
@@ -143,12 +143,15 @@ def _check(settings: Settings, table: pd.DataFrame, *, size: int) -> None:
         )
 
 
-def _loader(work: Work, bank: Bank, settings: Settings, entries: Array, *, shuffled: bool) -> Loader:
+def _loader(
+    work: Work, bank: Bank, table: pd.DataFrame, settings: Settings, entries: Array, *, shuffled: bool
+) -> Loader:
     return Loader(
         bank_fields(bank),
         asks=SEES,
         entries=entries,
         rows=bank.rows,
+        names=table["radiograph"].to_numpy()[bank.rows],
         batch_size=settings.loop.batch_size,
         generator=numpy_generator(work.seed, "segment/order") if shuffled else None,
         device=work.device,

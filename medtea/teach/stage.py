@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field as Bound
-from pydantic import field_validator
+from pydantic import PositiveFloat, field_validator
 
 from medtea.core import bay
 from medtea.core.errors import DataError
@@ -22,7 +23,7 @@ from medtea.data.index import read_index, read_plausible, rows
 from medtea.data.loader import Loader
 from medtea.metrics.classification import auroc
 from medtea.teach import teachers
-from medtea.teach.heatmaps import bytes_per_radiograph, store_heatmaps
+from medtea.teach.heatmaps import bytes_per_radiograph, drawn_epsilon, store_heatmaps
 from medtea.teach.teachers.teacher import Teacher
 from medtea.training.loop import LoopSettings, selection_rule, train
 from medtea.training.networks import backbone, build_classifier
@@ -36,7 +37,9 @@ class Settings(StrictSettings):
         teacher: A file of medtea/teach/teachers.
         network: A backbone of medtea/training/networks.py.
         copies: Augmented copies per radiograph; every student trains on the same ones.
-        epsilon: ε of LRP-ε in the stored heatmaps; 0 is gradient x input.
+        epsilon: ε of LRP-ε in the stored heatmaps; 0 is gradient x input. A pair [low, high]: drawn log-uniformly for
+            every radiograph and copy (the paper's default is [0.001, 0.01], drawn at every step).
+        epsilon_relative: ε counts in means of |a| of each layer.
         augment: How far the copies differ.
         loop: How the network is trained.
     """
@@ -44,7 +47,8 @@ class Settings(StrictSettings):
     teacher: str = "masked_classifier"
     network: str = "small_resnet"
     copies: int = Bound(8, ge=1)
-    epsilon: float = Bound(0.0, ge=0)
+    epsilon: Annotated[float, Bound(ge=0)] | tuple[PositiveFloat, PositiveFloat] = 0.0
+    epsilon_relative: bool = False
     augment: AugmentSettings = AugmentSettings()
     loop: LoopSettings = LoopSettings(epochs=20)
 
@@ -53,6 +57,13 @@ class Settings(StrictSettings):
     def _known_teacher(cls, name: str) -> str:
         bay.load(teachers, name, "teach.teacher")
         return name
+
+    @field_validator("epsilon")
+    @classmethod
+    def _low_before_high(cls, epsilon: float | tuple[float, float]) -> float | tuple[float, float]:
+        if isinstance(epsilon, tuple) and epsilon[0] > epsilon[1]:
+            raise ValueError("a range of ε is [low, high]")
+        return epsilon
 
     @field_validator("network")
     @classmethod
@@ -111,7 +122,16 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
             log=tracked.metrics,
         )
         write_weights(artefact.teacher, network)
-        store_heatmaps(teacher, bank, layers=spec.layers, epsilon=settings.epsilon, device=work.device)
+        store_heatmaps(
+            teacher,
+            bank,
+            layers=spec.layers,
+            epsilon=drawn_epsilon(
+                settings.epsilon, len(learning), settings.copies, named_seed(work.seed, "teach/epsilon")
+            ),
+            relative=settings.epsilon_relative,
+            device=work.device,
+        )
         selected_on = learning[~is_training]
         labels = table["label"].to_numpy(dtype=float, na_value=np.nan)[selected_on]
         validation = auroc(labels, predict_logits(network, radiographs, selected_on, masks=masks))
@@ -123,6 +143,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
             "network": settings.network,
             "layers": list(spec.layers),
             "epsilon": settings.epsilon,
+            "epsilon_relative": settings.epsilon_relative,
             "sees": sorted(teacher.sees),
             "trained_on": int(is_training.sum()),
             "selected_on": int((~is_training).sum()),
@@ -172,6 +193,7 @@ def _loader(
         asks=teacher.sees,
         entries=entries,
         rows=bank.rows,
+        names=table["radiograph"].to_numpy()[bank.rows],
         batch_size=settings.loop.batch_size,
         generator=numpy_generator(work.seed, "teach/order") if shuffled else None,
         device=work.device,

@@ -5,22 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from pydantic import Field as Bound
 from torch import Tensor, nn
 
-from medtea.core.errors import DataError, RecordError
+from medtea.core.errors import DataError
 from medtea.core.progress import track
 from medtea.core.settings import StrictSettings
 from medtea.core.work import write_atomically
 from medtea.data.loader import Batch, Loader
+from medtea.training.checkpoint import CHECKPOINT, Checkpoint, Progress
+from medtea.training.processes import call_others, fabric_on, mean_of_all
 
-CHECKPOINT = "checkpoint.pt"
+Log = Callable[[dict[str, float], int], None]
+Watch = Callable[[], Mapping[str, float]]
 
 
 class LoopSettings(StrictSettings):
@@ -28,12 +30,14 @@ class LoopSettings(StrictSettings):
 
     Attributes:
         epochs: Passes over the training radiographs (each time another augmented copy).
-        batch_size: Radiographs per step.
+        batch_size: Radiographs per step; of several processes, each takes an equal share of them.
         learning_rate: Peak of the one-cycle schedule (Smith and Topin 2019).
         weight_decay: AdamW's.
         clip: Largest norm of the gradient.
-        checkpoint_seconds: At most this much training is lost when the process is killed.
+        precision: "32-true", or "bf16-mixed": half the memory on a GPU. Heatmaps are computed in 32 bits either way.
+        checkpoint_seconds: At most this much training, and one step, is lost when the process is killed.
         select: "best": the epoch with the lowest loss on IID validation radiographs. "last": the last epoch.
+        patience: Stop after this many epochs without a lower loss on IID validation radiographs; 0: never.
     """
 
     epochs: int = Bound(20, ge=1)
@@ -41,12 +45,18 @@ class LoopSettings(StrictSettings):
     learning_rate: float = Bound(3e-3, gt=0)
     weight_decay: float = Bound(1e-4, ge=0)
     clip: float = Bound(5.0, gt=0)
+    precision: str = Bound("32-true", pattern="^(32-true|bf16-mixed)$")
     checkpoint_seconds: float = Bound(20.0, ge=0)
     select: str = Bound("best", pattern="^(best|last)$")
+    patience: int = Bound(0, ge=0)
 
 
 class Task(Protocol):
-    """What the loop trains: its `network` is what remains, its `loss` may use more."""
+    """What the loop trains: its `network` is what remains, its `loss` may use more.
+
+    A task draws numbers from torch's global generator only, which the checkpoint holds, and keeps no tensor but its
+    network's, so that it can be sent to another process.
+    """
 
     network: nn.Module
 
@@ -62,107 +72,163 @@ def train(
     settings: LoopSettings,
     folder: Path,
     name: str,
-    log: Callable[[dict[str, float], int], None],
+    log: Log,
+    watch: Watch | None = None,
 ) -> list[dict[str, float]]:
     """Train `task.network`, leave it at the selected epoch's weights, and return the history, a row an epoch.
 
-    Selection looks at IID validation loss only. Killed and started again, it goes on from the last checkpoint and
-    ends with the same weights as if it had not been killed (on a CPU, bit for bit).
+    Selection and early stopping look at IID validation loss only. Killed and started again, it goes on from the last
+    checkpoint and ends with the same weights as if it had not been killed (on a CPU, bit for bit).
+
+    Under torchrun every process takes its share of each batch and the gradients are averaged (DDP), so that the loss
+    curve is that of one process, to rounding, where the loss is a plain mean over the batch. Not so what is normalised
+    over a batch: batch norm and TEA's energy distance see one process's share, and running statistics are the first
+    process's. The first process alone validates, watches and writes.
 
     Args:
-        task: What is trained; only parameters that require a gradient change.
+        task: What is trained, on the device it is on; only parameters that require a gradient change.
         training: Shuffled loader.
         validation: Loader in order, of radiographs of the training hospitals.
         settings: How.
         folder: Where checkpoint.pt and history.csv are kept.
         name: What the progress bar says.
         log: Called with an epoch's numbers and its number.
+        watch: Asked after each epoch, with the network in evaluation mode, for numbers that join the history and
+            decide nothing.
 
     Raises:
+        ConfigError: a batch cannot be shared equally by the processes.
         DataError: there is nothing to train on, or a loss or gradient is not finite; says where.
-        RecordError: the checkpoint is damaged, or of another network.
+        RecordError: the checkpoint is damaged, was made with other settings, or of another network.
     """
     if len(training) == 0:
         raise DataError(f"{name}: there is no radiograph to train on. Look at ingest/flow.csv for what was left out.")
-    network = task.network
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=settings.learning_rate, total_steps=settings.epochs * len(training)
-    )
-    history: list[dict[str, float]] = []
-    best: dict[str, Tensor] = {}
-    checkpoint = folder / CHECKPOINT
-    if checkpoint.exists():
-        state = read_checkpoint(checkpoint)
-        try:
-            network.load_state_dict(state["network"])
-            optimiser.load_state_dict(state["optimiser"])
-            schedule.load_state_dict(state["schedule"])
-            torch.set_rng_state(state["torch"])
-            if training.generator is not None:
-                training.generator.bit_generator.state = state["order"]
-            history, best = state["history"], state["best"]
-        except (IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise RecordError(
-                f"The checkpoint of '{folder.name}' is not of this network ({type(error).__name__}). "
-                "Remove it to train anew."
-            ) from error
-    else:
-        torch.manual_seed(int(training.generator.integers(2**31)) if training.generator is not None else 0)
+    device = next(task.network.parameters()).device
+    task.network.cpu()  # from where it can be sent; Fabric brings each process's own to its device
+    call_others(_train, task, training, validation, settings, folder, name, device)
+    return _train(task, training, validation, settings, folder, name, device, log, watch)
 
-    saved = time.monotonic()
-    epochs = range(len(history), settings.epochs)
-    for epoch in track(epochs, name, total=len(epochs)):
+
+def _train(
+    task: Task,
+    training: Loader,
+    validation: Loader,
+    settings: LoopSettings,
+    folder: Path,
+    name: str,
+    device: torch.device,
+    log: Log | None = None,
+    watch: Watch | None = None,
+) -> list[dict[str, float]]:
+    """What each process does."""
+    fabric = fabric_on(device, settings.precision)
+    network, first = task.network, fabric.is_global_zero
+    training = training.shared(fabric.global_rank, fabric.world_size)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    adam = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        adam, max_lr=settings.learning_rate, total_steps=settings.epochs * len(training)
+    )
+    loss_of, optimiser = fabric.setup(_Loss(task), adam)
+    checkpoint = Checkpoint(
+        folder / CHECKPOINT,
+        fabric=fabric,
+        seconds=settings.checkpoint_seconds,
+        made_with=settings.model_dump(mode="json", exclude={"checkpoint_seconds"})
+        | {"processes": fabric.world_size, "steps_per_epoch": len(training)},
+        parts={"network": network, "optimiser": adam, "schedule": schedule},
+    )
+    progress = checkpoint.read()
+    if progress is None:
+        torch.manual_seed(training.draw_seed() + fabric.global_rank)  # every process has its own dropout
+        progress = Progress(order=training.order)
+    training.order = progress.order
+
+    for epoch in _epochs(progress, settings, name if first else ""):
         network.train()
-        total = 0.0
-        for step, batch in enumerate(training):
-            loss = task.loss(batch)
-            if not torch.isfinite(loss):
-                raise DataError(_not_finite(name, "loss", epoch, step, batch))
+        for batch in training.epoch(start=progress.step):
+            loss = loss_of(batch)
+            # All processes see the same numbers, and so do the same: go on, write, or stop.
+            mean, is_due = mean_of_all(fabric, loss.detach(), loss.new_tensor(checkpoint.is_due))
+            _refuse_infinite(mean, "loss", name, epoch, progress, batch, checkpoint)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if not torch.isfinite(nn.utils.clip_grad_norm_(parameters, settings.clip)):
-                raise DataError(_not_finite(name, "gradient", epoch, step, batch))
+            fabric.backward(loss)
+            norm = nn.utils.clip_grad_norm_(trained, settings.clip).item()
+            _refuse_infinite(norm, "gradient", name, epoch, progress, batch, checkpoint)
             optimiser.step()
             schedule.step()
-            total += loss.item()
-        row = {"epoch": epoch + 1.0, "train_loss": total / len(training), "val_loss": mean_loss(task, validation)}
-        history.append(row)
-        log({key: value for key, value in row.items() if key != "epoch"}, epoch + 1)
-        if is_selected(history, settings.select):
-            best = {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
-        if time.monotonic() - saved >= settings.checkpoint_seconds or epoch + 1 == settings.epochs:
-            state = {
-                "network": network.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-                "torch": torch.get_rng_state(),
-                "order": training.generator.bit_generator.state if training.generator is not None else {},
-                "history": history,
-                "best": best,
-            }
-            write_atomically(checkpoint, lambda file, state=state: torch.save(state, file))  # type: ignore[misc]
-            saved = time.monotonic()
-    network.load_state_dict(best)
+            progress.total += mean
+            progress.step += 1
+            if is_due:
+                checkpoint.write(progress)
+        row = {"epoch": epoch + 1.0, "train_loss": progress.total / len(training)}
+        if first:
+            with fabric.autocast():
+                row["val_loss"] = mean_loss(task, validation)
+            row |= watch() if watch else {}
+        progress.history.append(fabric.broadcast(row))
+        if is_selected(progress.history, settings.select):
+            progress.best = {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
+        progress.order, progress.step, progress.total = training.order, 0, 0.0
+        if log:
+            log({key: value for key, value in row.items() if key != "epoch"}, epoch + 1)
+        if is_over(progress.history, settings):
+            checkpoint.write(progress)
+    network.load_state_dict(fabric.broadcast(progress.best))
     network.eval()
-    write_history(folder / "history.csv", history)
-    return history
+    if first:
+        write_history(folder / "history.csv", progress.history)
+    return progress.history
 
 
-def _not_finite(name: str, what: str, epoch: int, step: int, batch: Batch) -> str:
-    return (
-        f"{name}: the {what} is not finite in epoch {epoch + 1}, step {step + 1} (index rows {batch.rows.tolist()}). "
-        "Lower its learning_rate; the last good checkpoint is kept."
-    )
+class _Loss(nn.Module):
+    """The loss as the forward of a module, which is where Fabric sets precision and DDP finds the gradients."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+        self.network = task.network
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.task.loss(batch)
+
+
+def _epochs(progress: Progress, settings: LoopSettings, title: str) -> Iterable[int]:
+    """The numbers of the epochs still to come, with a bar if there is a title."""
+    to_come = range(len(progress.history), settings.epochs)
+    for epoch in track(to_come, title, total=len(to_come)) if title else to_come:
+        if is_over(progress.history, settings):
+            return
+        yield epoch
+
+
+def _refuse_infinite(
+    value: float, what: str, name: str, epoch: int, progress: Progress, batch: Batch, checkpoint: Checkpoint
+) -> None:
+    if not math.isfinite(value):
+        raise DataError(
+            f"{name}: the {what} is not finite in epoch {epoch + 1}, step {progress.step + 1} (radiographs "
+            f"{', '.join(batch.names)}). Lower its learning_rate; {checkpoint.stands_at}."
+        )
 
 
 def is_selected(history: list[dict[str, float]], select: str) -> bool:
-    """Whether the newest epoch is the one to keep so far; a validation loss without an answer counts as worst."""
-    if select == "last" or len(history) == 1:
-        return True
-    losses = [row["val_loss"] if math.isfinite(row["val_loss"]) else math.inf for row in history]
-    return losses[-1] <= min(losses[:-1])
+    """Whether the newest epoch is the one to keep so far; of equals, the later; a loss without an answer is worst."""
+    losses = _validation_losses(history)
+    return select == "last" or losses[-1] <= min(losses)
+
+
+def is_over(history: list[dict[str, float]], settings: LoopSettings) -> bool:
+    """Whether all epochs are done, or `patience` of them went by without a lower validation loss."""
+    if not history or len(history) >= settings.epochs:
+        return bool(history)
+    losses = _validation_losses(history)
+    waited = len(losses) - 1 - losses.index(min(losses))
+    return 0 < settings.patience <= waited and math.isfinite(min(losses))
+
+
+def _validation_losses(history: list[dict[str, float]]) -> list[float]:
+    return [row["val_loss"] if math.isfinite(row["val_loss"]) else math.inf for row in history]
 
 
 def selection_rule(settings: LoopSettings) -> str:
@@ -181,20 +247,6 @@ def mean_loss(task: Task, loader: Loader) -> float:
         total += task.loss(batch).item() * len(batch)
         count += len(batch)
     return total / count if count else math.nan
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint, read without running any code from it.
-
-    Raises:
-        RecordError: the file is damaged.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-    except Exception as error:  # torch.load raises many kinds on a damaged file
-        raise RecordError(
-            f"The checkpoint of '{path.parent.name}' is damaged ({type(error).__name__}). Remove it to train anew."
-        ) from error
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:

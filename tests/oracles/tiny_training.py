@@ -50,6 +50,19 @@ class Tiny:
         return binary_cross_entropy_with_logits(self.network(batch.radiograph)[:, 0], batch[Field.LABEL])
 
 
+class Telling:
+    """Another task, and each of its training steps is told."""
+
+    def __init__(self, task: Any, tell: Callable[[], None]) -> None:
+        self.task, self.tell, self.network = task, tell, task.network
+
+    def loss(self, batch: Batch) -> Tensor:
+        if self.network.training:
+            self.tell()
+        found: Tensor = self.task.loss(batch)
+        return found
+
+
 def arrays(entries: int) -> dict[Field, np.ndarray[Any, Any]]:
     """Radiographs whose label is whether a spot is bright on the left or on the right."""
     generator = np.random.default_rng(5)
@@ -68,6 +81,7 @@ def loader_of(entries: int, *, seed: int | None = None, batch_size: int = 8, **k
         asks=kinds.pop("asks", Tiny.sees),
         entries=np.arange(entries),
         rows=np.arange(entries),
+        names=[f"r{entry:06d}" for entry in range(entries)],
         batch_size=batch_size,
         generator=None if seed is None else np.random.default_rng(seed),
         **kinds,
@@ -91,8 +105,10 @@ def train_tiny(
     seed: int = 0,
     checkpoint_seconds: float = 0.0,
     log: Callable[[dict[str, float], int], None] | None = None,
+    tell: Callable[[], None] | None = None,
+    **settings: Any,
 ) -> list[dict[str, float]]:
-    """Train from the start or from the checkpoint in `folder`; leaves weights.bin and returns the history."""
+    """Train from the start or from the checkpoint in `folder`, four steps an epoch; leaves weights.bin."""
     folder.mkdir(parents=True, exist_ok=True)
     network = tiny_network(seed)
     trained: Any = Tiny(network)
@@ -101,10 +117,13 @@ def train_tiny(
         trained, stored = tea_task(network)
         kinds = {"asks": trained.sees, "heatmaps": stored}
     history = train(
-        trained,
-        training=loader_of(16, seed=seed, **kinds),
+        Telling(trained, tell) if tell else trained,
+        training=loader_of(16, seed=seed, batch_size=4, **kinds),
         validation=loader_of(16, batch_size=16, **kinds),
-        settings=LoopSettings(epochs=epochs, batch_size=8, checkpoint_seconds=checkpoint_seconds, learning_rate=0.02),
+        settings=LoopSettings(
+            **{"epochs": epochs, "batch_size": 4, "checkpoint_seconds": checkpoint_seconds, "learning_rate": 0.02}
+            | settings
+        ),
         folder=folder,
         name="tiny",
         log=log or (lambda *_: None),
@@ -116,5 +135,5 @@ def train_tiny(
 
 
 def train_and_tell(folder: Path, task: str, connection: Connection) -> None:
-    """The child process: tells each epoch's number as soon as the epoch is over."""
-    train_tiny(folder, task=task, log=lambda *told: connection.send(told[1]))
+    """The child process: tells each of its steps as it begins."""
+    train_tiny(folder, task=task, tell=lambda: connection.send(True))

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from medtea.core.errors import DataError, RecordError
 from medtea.core.names import Field
 from medtea.data.loader import Batch, Loader
-from medtea.training.loop import LoopSettings, is_selected, mean_loss, read_checkpoint, selection_rule, train
+from medtea.training.checkpoint import read_checkpoint
+from medtea.training.loop import LoopSettings, is_over, is_selected, mean_loss, selection_rule, train
 
 TESTS = Path(__file__).parents[1]
 
@@ -136,6 +137,85 @@ def test_the_validation_loss_counts_every_radiograph_the_same() -> None:
     )
 
 
+# --- early stopping
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "ended", "kept"),
+    [
+        ([3.0, 2.0, 2.5, 2.1, 1.0], 2, 4, 2),  # two epochs without a lower loss, and the fifth never comes
+        ([3.0, 2.0, 2.5, 1.5, 1.0], 2, 5, 5),
+        ([1.0, 1.0, 1.0, 0.5, 0.4], 2, 3, 3),  # an equal loss is no lower one, though of equals the later is kept
+        ([3.0, 2.0, 2.5, 2.1, 2.2], 0, 5, 2),
+        ([math.nan] * 5, 1, 5, 5),  # no answer is no reason to stop
+        ([2.0, math.nan, math.inf, 1.0, 1.0], 2, 3, 1),
+    ],
+)
+def test_it_stops_when_the_validation_loss_has_not_fallen_for_so_many_epochs(
+    losses: list[float], patience: int, ended: int, kept: int, tmp_path: Path
+) -> None:
+    task = Given(losses)
+    history, epochs = trained(task, tmp_path, epochs=5, patience=patience)
+    assert len(history) == ended
+    assert same(dict(task.network.state_dict()), epochs[kept - 1])
+
+
+def test_a_training_that_stopped_early_is_not_taken_up_again(tmp_path: Path) -> None:
+    history, _ = trained(Given([1.0, 2.0, 3.0]), tmp_path, epochs=9, patience=2)
+    again, epochs = trained(Given([]), tmp_path, epochs=9, patience=2)
+    assert again == history
+    assert epochs == []
+
+
+def test_a_falling_training_loss_keeps_no_training_going() -> None:
+    history = [{"epoch": n + 1.0, "train_loss": 1 / (n + 1), "val_loss": 0.5} for n in range(4)]
+    assert is_over(history, LoopSettings(epochs=20, patience=3))
+    assert not is_over(history, LoopSettings(epochs=20, patience=4))
+    assert not is_over([], LoopSettings(epochs=1, patience=1))
+
+
+# --- what is watched
+
+
+def test_what_is_watched_joins_the_history_and_decides_nothing(tmp_path: Path) -> None:
+    watched = iter([5.0, math.nan, 7.0])
+    modes: list[bool] = []
+
+    def watch() -> dict[str, float]:
+        modes.append(network.training)
+        return {"sum_gap": next(watched)}
+
+    network = tiny_network()
+    history = train(
+        Tiny(network),
+        training=loader_of(16, seed=0),
+        validation=loader_of(16),
+        settings=LoopSettings(epochs=3, batch_size=8),
+        folder=tmp_path / "watched",
+        name="tiny",
+        log=lambda *_: None,
+        watch=watch,
+    )
+    plain, _ = trained(Tiny(other := tiny_network()), tmp_path / "not", validation=loader_of(16), epochs=3)
+    assert [row.pop("sum_gap") for row in history] == pytest.approx([5.0, math.nan, 7.0], nan_ok=True)
+    assert history == plain
+    assert same(dict(network.state_dict()), dict(other.state_dict()))
+    assert modes == [False] * 3
+
+
+# --- precision
+
+
+def test_half_precision_learns_too_and_keeps_its_weights_in_32_bits(tmp_path: Path) -> None:
+    network = tiny_network()
+    kinds: list[torch.dtype] = []
+    network[0].register_forward_hook(lambda *told: kinds.append(told[2].dtype))
+    history, _ = trained(Tiny(network), tmp_path, epochs=25, learning_rate=0.02, precision="bf16-mixed")
+    assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
+    assert set(kinds) == {torch.bfloat16}, "in training and in validation"
+    assert {tensor.dtype for tensor in network.parameters()} == {torch.float32}
+
+
 # --- what is and is not changed
 
 
@@ -194,11 +274,16 @@ def test_what_is_not_finite_stops_with_epoch_step_and_rows_and_the_last_good_che
     what: str, tmp_path: Path
 ) -> None:
     task = Bursting(6, what)  # two steps an epoch: the second of the third
-    with pytest.raises(DataError, match=rf"^tiny: the {what} is not finite in epoch 3, step 2 \(index rows \[") as told:
+    with pytest.raises(
+        DataError, match=rf"^tiny: the {what} is not finite in epoch 3, step 2 \(radiographs r0"
+    ) as told:
         trained(task, tmp_path, checkpoint_seconds=0)
-    assert len(str(told.value).partition("[")[2].partition("]")[0].split(",")) == 8
+    names = str(told.value).partition("(radiographs ")[2].partition(")")[0].split(", ")
+    assert len(set(names)) == 8
+    assert set(names) <= {f"r{number:06d}" for number in range(16)}
+    assert str(told.value).endswith("Lower its learning_rate; the last good checkpoint is kept: epoch 3, step 1.")
     state = read_checkpoint(tmp_path / "checkpoint.pt")
-    assert len(state["history"]) == 2
+    assert (len(state["history"]), state["step"]) == (2, 1)
     assert all(tensor.isfinite().all() for tensor in state["network"].values())
 
 
@@ -233,6 +318,16 @@ def test_a_checkpoint_of_something_else_is_refused(content: Any, tmp_path: Path)
     torch.save(content, tmp_path / "teach" / "checkpoint.pt")
     with pytest.raises(RecordError, match=r"checkpoint of 'teach' is not of this network .*Remove it to train anew"):
         train_tiny(tmp_path / "teach", epochs=1)
+
+
+def test_a_checkpoint_of_other_settings_is_refused_and_says_which(tmp_path: Path) -> None:
+    train_tiny(tmp_path / "teach", epochs=2)
+    with pytest.raises(
+        RecordError,
+        match=r"^The checkpoint of 'teach' was made with other settings \(clip was 5\.0 and is 4\.0\)\. Remove it to",
+    ):
+        train_tiny(tmp_path / "teach", epochs=2, clip=4.0)
+    train_tiny(tmp_path / "teach", epochs=2, checkpoint_seconds=9.0)  # how often is no matter
 
 
 # --- killed and started again
@@ -289,33 +384,34 @@ def test_no_checkpoint_is_written_before_its_time_but_the_last(tmp_path: Path) -
     assert len(read_checkpoint(tmp_path / "checkpoint.pt")["history"]) == 3
 
 
-def killed_until_done(folder: Path, task: str, generator: np.random.Generator) -> tuple[int, set[int]]:
-    """Starts a child, kills it at a random moment of its training, and starts it again until it is done.
+def killed_until_done(folder: Path, task: str, generator: np.random.Generator) -> set[tuple[int, int]]:
+    """Starts a child, kills it at a random moment of a random step, and starts it again until it is done.
 
-    Returns how often it was killed, and after how many epochs its checkpoints stood.
+    Returns where its checkpoints stood when it was killed: epochs done, and steps of the next one.
     """
     processes = multiprocessing.get_context("forkserver")  # imports torch once for all children
     processes.set_forkserver_preload(["oracles.tiny_training"])
-    kills, stood = 0, set()
+    kills, stood = 0, set[tuple[int, int]]()
     while True:
         ours, theirs = processes.Pipe()
         child = processes.Process(target=train_and_tell, args=(folder, task, theirs))
         child.start()
         theirs.close()
-        if kills < 5:
-            for _ in range(int(generator.integers(1, 4))):
+        if kills < 6:
+            for _ in range(int(generator.integers(1, 12))):
                 assert ours.poll(120)
-                with contextlib.suppress(EOFError):  # the last epoch is over
+                with contextlib.suppress(EOFError):  # the last step is done
                     ours.recv()
-            time.sleep(float(generator.uniform(0, 0.05)))
+            time.sleep(float(generator.uniform(0, 0.01)))
             child.kill()
         child.join(120)
         if child.exitcode == 0:
-            return kills, stood
+            return stood
         assert child.exitcode == -signal.SIGKILL
         kills += 1
         if (folder / "checkpoint.pt").exists():
-            stood.add(len(read_checkpoint(folder / "checkpoint.pt")["history"]))
+            state = read_checkpoint(folder / "checkpoint.pt")
+            stood.add((len(state["history"]), state["step"]))
 
 
 @pytest.mark.parametrize("task", ["label", pytest.param("tea", marks=pytest.mark.slow)])
@@ -325,9 +421,9 @@ def test_killed_at_random_moments_it_ends_with_the_weights_of_an_undisturbed_run
     monkeypatch.setenv("PYTHONPATH", f"{TESTS}{os.pathsep}{TESTS.parent}")
     undisturbed = train_tiny(tmp_path / "undisturbed", task=task)
     seed = int.from_bytes(os.urandom(4), "big")
-    kills, stood = killed_until_done(tmp_path / "killed", task, np.random.default_rng(seed))
-    assert kills >= 3, f"seed {seed}"
-    assert len(stood) > 1, f"it was killed at different epochs (seed {seed})"
+    stood = killed_until_done(tmp_path / "killed", task, np.random.default_rng(seed))
+    assert len(stood) >= 3, f"it was killed at different steps (seed {seed})"
+    assert any(0 < step < 4 for _, step in stood), f"in the middle of an epoch as well (seed {seed})"
     assert rows_of(tmp_path / "killed" / "history.csv") == undisturbed, f"seed {seed}"
     weights = [(tmp_path / run / "weights.bin").read_bytes() for run in ("killed", "undisturbed")]
     assert weights[0] == weights[1], f"seed {seed}"

@@ -1,0 +1,69 @@
+"""Four numbers that say, epoch by epoch, how close a student has come to its teacher. They decide nothing.
+
+They are taken of every student alike, also of one whose method may see no mask and no heatmap: what is watched is no
+part of its loss, of its selection or of its stopping.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medtea.core.names import INPUT, Field
+from medtea.data.loader import Loader
+from medtea.lrp import HeatmapPass, map_correlation
+from medtea.metrics.heatmaps import relevance_outside
+
+Array = np.ndarray[Any, Any]
+MOST = 64
+"""Validation radiographs that are watched, at most: enough for a curve, and cheap beside an epoch."""
+LOOKS_AT = frozenset({Field.RADIOGRAPH, Field.LUNG_MASK, Field.TEACHER_HEATMAP, Field.TEACHER_LOGIT})
+
+
+def some_of(entries: Array) -> Array:
+    """At most 64 of the entries, evenly spaced, since the entries of one hospital stand together."""
+    return entries[:: max(1, -(-len(entries) // MOST))]
+
+
+class Watch:
+    """The student's maps of some IID validation radiographs beside the teacher's. Means over the radiographs."""
+
+    def __init__(self, network: nn.Module, loader: Loader, relative: bool) -> None:
+        """Watch `network` on what `loader` hands over in order; `relative`: what ε of the teacher's maps counts in."""
+        self._network = network
+        self._loader = loader
+        self._relative = relative
+        self._heatmaps: HeatmapPass | None = None
+
+    @torch.no_grad()
+    def __call__(self) -> dict[str, float]:
+        """Take the four numbers of the network as it is, in evaluation mode.
+
+        Returns:
+            map_correlation: Pearson's, of the student's and the teacher's map at the input.
+            relevance_outside: Share of the student's |relevance| that lies outside the lungs.
+            sum_gap: |logit - sum of the map at the input|: what biases, and ε, took of the logit.
+            agreement: Share of radiographs on which student and teacher are on the same side of logit 0.
+            A radiograph without an answer (a constant map, an empty mask) is left out; NaN where none has one.
+        """
+        self._network.eval()
+        found: list[Tensor] = []
+        for batch in self._loader:
+            x, wanted, teacher = batch.radiograph, batch.teacher_heatmaps[INPUT], batch[Field.TEACHER_LOGIT]
+            self._heatmaps = self._heatmaps or HeatmapPass(self._network, x)
+            cotangent = torch.ones(len(x), 1, device=x.device)
+            result = self._heatmaps(x, cotangent, epsilon=batch.heatmap_epsilon, relative=self._relative)
+            own, logit = result.maps[INPUT], result.logits[:, 0]
+            numbers = (
+                map_correlation(own, wanted),
+                relevance_outside(own, batch[Field.LUNG_MASK]),
+                (logit - own.sum((1, 2, 3))).abs(),
+                (logit > 0) == (teacher > 0),
+            )
+            found.append(torch.stack([number.double() for number in numbers]))
+        means = torch.cat(found, dim=1).nanmean(dim=1).tolist() if found else [math.nan] * 4
+        return dict(zip(("map_correlation", "relevance_outside", "sum_gap", "agreement"), means, strict=True))
