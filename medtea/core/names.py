@@ -12,6 +12,9 @@ from medtea.core.errors import RecordError
 INPUT = "input"
 """The name of the heatmap on the radiograph's own grid; every other heatmap is named by its layer's module path."""
 
+BIASES = "biases"
+"""The name under which what biases and ε absorb of the logit is stored beside the heatmaps, one number a radiograph."""
+
 
 class View(StrEnum):
     """Projection of a frontal radiograph (DICOM ViewPosition); never guessed."""

@@ -45,8 +45,14 @@ class Bank:
         return self.array(f"heatmap_{layer}"), float(scales[layer])
 
     @property
+    def epsilon(self) -> float | Array:
+        """The ε that the heatmaps were made with: one number, or (entries, copies)."""
+        drawn = self.array("epsilon")
+        return float(drawn) if drawn.ndim == 0 else drawn
+
+    @property
     def layers(self) -> list[str]:
-        """The layers whose heatmaps are stored."""
+        """What is stored: the heatmaps at the input and hidden layers, and the biases."""
         return list(read_json(self.folder / "heatmap_scales.json"))
 
 

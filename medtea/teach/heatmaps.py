@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medtea.core.names import INPUT, Field
+from medtea.core.names import BIASES, INPUT, Field
 from medtea.core.progress import track
 from medtea.core.work import write_array
 from medtea.data.bank import Bank, HeatmapWriter, bank_fields, batches_of_entries
@@ -17,18 +17,32 @@ from medtea.data.loader import Batch
 from medtea.lrp import HeatmapPass
 from medtea.teach.teachers.teacher import Teacher
 
+Array = np.ndarray[Any, Any]
 BATCH = 64
 SCALE_MARGIN = 4.0
 """The stored scale is the first batch's largest magnitude times this; float16 holds 65504, so more fits as well."""
 
 
+def drawn_epsilon(epsilon: float | tuple[float, float], entries: int, copies: int, seed: int) -> Array:
+    """One number as it is; of a range (low, high), a log-uniform draw per radiograph and copy, (entries, copies).
+
+    The paper draws anew at every step; here the teacher's maps are stored, so a copy keeps its ε.
+    """
+    if isinstance(epsilon, float | int):
+        return np.asarray(epsilon, dtype=np.float32)
+    low, high = np.log(epsilon)
+    return np.exp(np.random.default_rng(seed).uniform(low, high, (entries, copies))).astype(np.float32)
+
+
 @torch.no_grad()
 def store_heatmaps(
-    teacher: Teacher, bank: Bank, *, layers: Sequence[str], epsilon: float, device: torch.device
+    teacher: Teacher, bank: Bank, *, layers: Sequence[str], epsilon: Array, relative: bool, device: torch.device
 ) -> None:
     """Write the signed relevance of the teacher's logit at the input and at `layers`, and the logit, for every copy.
 
-    The teacher is in evaluation mode, always: with batch statistics one radiograph's map would depend on the others.
+    What biases and ε absorb of each logit is stored beside them. `epsilon` is one number, or (entries, copies), and
+    `relative` says whether it counts in means of |a| of each layer. The teacher is in evaluation mode, always: with
+    batch statistics one radiograph's map would depend on the others.
     """
     teacher.network.eval()
     fields = bank_fields(bank)
@@ -41,15 +55,18 @@ def store_heatmaps(
         for copy in range(copies):
             batch = _batch(bank, fields, part, copy, device)
             shown = teacher.shown(batch)
-            heatmaps = heatmaps or HeatmapPass(teacher.network, shown[:2], layers)
-            result = heatmaps(shown, torch.ones(len(shown), 1, device=device), epsilon=epsilon)
-            maps = {layer: found.cpu().numpy() for layer, found in result.maps.items()}
+            heatmaps = heatmaps or HeatmapPass(teacher.network, shown[:2], layers, biases=True)
+            drawn = torch.from_numpy(epsilon[part, copy]).to(device) if epsilon.ndim else float(epsilon)
+            result = heatmaps(shown, torch.ones(len(shown), 1, device=device), epsilon=drawn, relative=relative)
+            found_maps = {**result.maps, BIASES: result.absorbed}
+            maps = {layer: found.cpu().numpy() for layer, found in found_maps.items()}
             if writer is None:
                 scales = {layer: SCALE_MARGIN * float(np.abs(found).max() or 1.0) for layer, found in maps.items()}
                 writer = HeatmapWriter(bank, {layer: found.shape[1:] for layer, found in maps.items()}, scales)
             writer.write(part, copy, maps)
             logits[part, copy] = result.logits[:, 0].cpu().numpy()
     write_array(bank.folder / f"{Field.TEACHER_LOGIT}.npy", logits)
+    write_array(bank.folder / "epsilon.npy", epsilon)
     if writer is not None:
         writer.close()
 

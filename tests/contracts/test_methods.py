@@ -39,11 +39,11 @@ def module_of(name: str) -> ModuleType:
     return bay.load(methods, name, "distil.method")
 
 
-def made(name: str, *, student: int = 1, epsilon: float = 0.0, **options: Any) -> tuple[Any, SmallResNet]:
+def made(name: str, *, student: int = 1, **options: Any) -> tuple[Any, SmallResNet]:
     """A method with a student, and its teacher."""
     module, teacher, network = module_of(name), small_network(0), small_network(student)
     settings = parse(module.Settings, options, f"distil.{name}.options")
-    view = view_of(teacher, module.Method.sees, epsilon=epsilon)
+    view = view_of(teacher, module.Method.sees)
     return module.Method(network, network.head, settings, view), teacher
 
 
@@ -151,10 +151,8 @@ def tea_in_double(*, epsilon: float, student: int = 1, **options: Any) -> tuple[
     arrays = made_arrays(4)
     maps, _ = taught(teacher, arrays, epsilon)
     radiograph = torch.from_numpy(arrays[Field.RADIOGRAPH]).double()
-    method = tea.Method(
-        network, network.head, tea.Settings(**options), view_of(teacher, tea.Method.sees, epsilon=epsilon)
-    )
-    return method, Batch(np.arange(4), {Field.RADIOGRAPH: radiograph}, maps)
+    method = tea.Method(network, network.head, tea.Settings(**options), view_of(teacher, tea.Method.sees))
+    return method, Batch(np.arange(4), {Field.RADIOGRAPH: radiograph}, maps, epsilon=epsilon)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +160,7 @@ def tea_in_double(*, epsilon: float, student: int = 1, **options: Any) -> tuple[
     [
         ("all", 0.01),
         ("input", 0.0),
+        ("input and biases", 0.01),
         pytest.param("all", 0.0, marks=pytest.mark.slow),
         pytest.param("without_deepest", 0.0, marks=pytest.mark.slow),
         pytest.param("without_deepest", 0.01, marks=pytest.mark.slow),
@@ -169,7 +168,8 @@ def tea_in_double(*, epsilon: float, student: int = 1, **options: Any) -> tuple[
     ],
 )
 def test_teas_gradient_in_the_weights_is_that_of_central_differences(layers: str, epsilon: float) -> None:
-    method, batch = tea_in_double(epsilon=epsilon, layers=layers, exact=True)
+    matched = {"layers": "input", "biases": True} if layers == "input and biases" else {"layers": layers}
+    method, batch = tea_in_double(epsilon=epsilon, **matched, exact=True)
     loss = method.loss(batch)
     loss.backward()
     generator, step = np.random.default_rng(0), 1e-6
@@ -207,7 +207,9 @@ def test_without_exact_the_gradient_at_a_large_epsilon_is_another_one() -> None:
 def test_a_teacher_as_its_own_student_has_no_loss(distance: str, epsilon: float) -> None:
     method, batch = tea_in_double(epsilon=epsilon, student=0, distance=distance)
     masked = torch.from_numpy(made_arrays(4)[Field.LUNG_MASK])
-    lungs_only = Batch(batch.rows, {Field.RADIOGRAPH: batch.radiograph * masked}, batch.teacher_heatmaps)
+    lungs_only = Batch(
+        batch.rows, {Field.RADIOGRAPH: batch.radiograph * masked}, batch.teacher_heatmaps, epsilon=epsilon
+    )
     assert method.loss(lungs_only).item() < 1e-12
     assert method.loss(batch).item() > 1e-3, "on the whole radiograph its heatmap is another one"
 
@@ -221,6 +223,22 @@ def test_layers_chooses_the_maps_that_are_matched() -> None:
             spoilt = batch.teacher_heatmaps | {layer: batch.teacher_heatmaps[layer] + 1}
             other = method.loss(Batch(batch.rows, {Field.RADIOGRAPH: batch.radiograph}, spoilt))
             assert torch.equal(loss, other) is (layer in unmatched), (layers, layer)
+
+
+def test_biases_pin_the_offset_that_the_map_at_the_input_leaves_free() -> None:
+    # A batch norm's shift moves the logit and, at ε = 0, no relevance at the input as long as no unit changes sides.
+    for biases in (False, True):
+        method, batch = tea_in_double(epsilon=0.0, layers="input", biases=biases, student=0)
+        method.loss(batch).backward()
+        shift = method.network.stage4[1].bn2.bias.grad
+        assert (shift is not None and bool((shift != 0).any())) is biases
+
+
+def test_running_statistics_give_a_radiograph_the_same_loss_in_any_company() -> None:
+    method, batch = tea_in_double(epsilon=0.0, statistics="running", distance="published")
+    evaluated = method.loss(batch)
+    method.network.train()
+    assert torch.equal(method.loss(batch), evaluated)
 
 
 # --- the teacher's head
@@ -241,9 +259,9 @@ def test_the_teachers_head_is_copied_and_frozen_unless_told_not_to(name: str) ->
 def test_a_head_that_was_not_handed_over_or_does_not_fit_is_said_to_be_so() -> None:
     student: torch.nn.Linear = small_network(1).head
     with pytest.raises(UsageError, match="declare 'teacher_head' in `sees`"):
-        copy_head(student, TeacherView(None, [], 0.0))
+        copy_head(student, TeacherView(None, [], relative=False))
     with pytest.raises(ConfigError, match=r"student's last layer is \(1, 4\) and the teacher's \(1, 9\)"):
-        copy_head(student, TeacherView(torch.nn.Linear(9, 1), [], 0.0))
+        copy_head(student, TeacherView(torch.nn.Linear(9, 1), [], relative=False))
 
 
 @pytest.mark.parametrize(

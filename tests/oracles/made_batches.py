@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medtea.core.names import Field
+from medtea.core.names import BIASES, Field
 from medtea.data.loader import Batch, Loader, StoredHeatmaps
 from medtea.distil.methods.method import TeacherView
 from medtea.lrp import HeatmapPass
@@ -58,8 +58,9 @@ def taught(
     shown = torch.from_numpy(arrays[Field.RADIOGRAPH] * arrays[Field.LUNG_MASK])
     shown = shown.to(next(teacher.parameters()).dtype)
     with torch.no_grad():
-        result = HeatmapPass(teacher.eval(), shown[:2], LAYERS)(shown, torch.ones(len(shown), 1), epsilon=epsilon)
-    return result.maps, result.logits
+        heatmap_pass = HeatmapPass(teacher.eval(), shown[:2], LAYERS, biases=True)
+        result = heatmap_pass(shown, torch.ones(len(shown), 1), epsilon=epsilon)
+    return {**result.maps, BIASES: result.absorbed}, result.logits
 
 
 def everything(teacher: SmallResNet, asks: frozenset[Field], *, epsilon: float = 0.0) -> Loader:
@@ -72,7 +73,7 @@ def everything(teacher: SmallResNet, asks: frozenset[Field], *, epsilon: float =
         entries=np.arange(16),
         rows=np.arange(16),
         batch_size=16,
-        heatmaps=StoredHeatmaps({layer: (found.numpy()[:, None], 1.0) for layer, found in maps.items()}),
+        heatmaps=StoredHeatmaps({layer: (found.numpy()[:, None], 1.0) for layer, found in maps.items()}, epsilon),
     )
 
 
@@ -81,16 +82,16 @@ def batch_of(teacher: SmallResNet, asks: frozenset[Field], *, epsilon: float = 0
     return next(iter(everything(teacher, asks, epsilon=epsilon)))
 
 
-def view_of(teacher: SmallResNet, sees: frozenset[Field], *, epsilon: float = 0.0) -> TeacherView:
+def view_of(teacher: SmallResNet, sees: frozenset[Field]) -> TeacherView:
     """What a method that declares `sees` gets of the teacher."""
-    return TeacherView(teacher.head if Field.TEACHER_HEAD in sees else None, ["input", *LAYERS], epsilon)
+    return TeacherView(teacher.head if Field.TEACHER_HEAD in sees else None, ["input", *LAYERS], relative=False)
 
 
 class NotedBatch(Batch):
     """A batch that notes which fields were looked at."""
 
     def __init__(self, batch: Batch) -> None:
-        super().__init__(batch.rows, batch._fields, batch._heatmaps)
+        super().__init__(batch.rows, batch._fields, batch._heatmaps, epsilon=batch._epsilon)
         self.looked_at: set[Field] = set()
 
     def __getitem__(self, field: Field) -> Tensor:

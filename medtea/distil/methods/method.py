@@ -22,12 +22,12 @@ class TeacherView:
     Attributes:
         head: The teacher's last linear layer; None unless the method declares TEACHER_HEAD.
         layers: Layers whose heatmaps are stored.
-        epsilon: ε of the stored heatmaps.
+        relative: Whether ε of the stored heatmaps counts in means of |a| of each layer.
     """
 
     head: nn.Linear | None
     layers: Sequence[str]
-    epsilon: float
+    relative: bool
 
 
 class Method(Protocol):

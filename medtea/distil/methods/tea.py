@@ -3,7 +3,9 @@
 There is no loss on the output and no label in the loss. Two things are ours, not the paper's: heatmaps at hidden
 layers are matched beside the one at the input, and the distance is the squared error over the batch's teacher energy
 (the paper: input only, multi-scale L1; both can be set). The deepest layer's map sums to the logit less the last
-bias, so matching it is close to an output loss; `layers: without_deepest` leaves it out.
+bias, so matching it is close to an output loss; `layers: without_deepest` leaves it out. With the input's map alone
+nothing pins the student's offset, since biases absorb what the map lacks of the logit; `biases` does, and then the
+sum of what is matched is the logit.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from medtea.core.names import INPUT, Field
+from medtea.core.names import BIASES, INPUT, Field
 from medtea.core.settings import StrictSettings
 from medtea.data.loader import Batch
 from medtea.distil.methods.method import TeacherView, copy_head
@@ -32,13 +34,18 @@ class Settings(StrictSettings):
     Attributes:
         layers: "all": the input and every stored hidden layer. "without_deepest": all but the last of them.
             "input": the input alone, as published.
+        biases: Match what the biases absorb of the logit as well, one number a radiograph.
         distance: "energy": squared error over the batch's teacher energy. "published": the paper's.
+        statistics: "batch": a training step normalises by the batch, as constants of the map. "running": by the
+            running statistics, so that a radiograph's map does not depend on its batch mates.
         exact: For ε > 0, let the gradient run through the masks a / (a + ε) as well.
         copy_head: Give the student the teacher's last layer, frozen.
     """
 
     layers: Literal["all", "without_deepest", "input"] = "all"
+    biases: bool = False
     distance: Literal["energy", "published"] = "energy"
+    statistics: Literal["batch", "running"] = "batch"
     exact: bool = True
     copy_head: bool = True
 
@@ -56,7 +63,7 @@ class Method:
         self._layers = {"all": hidden, "without_deepest": hidden[:-1], "input": []}[settings.layers]
         self._distance = DISTANCES[settings.distance]
         self._settings = settings
-        self._epsilon = teacher.epsilon
+        self._relative = teacher.relative
         self._heatmaps: HeatmapPass | None = None
         self.network = network
 
@@ -64,7 +71,22 @@ class Method:
         """Mean over the matched maps of their distance; teacher and student have the same ε and the same logit."""
         radiograph, wanted = batch.radiograph, batch.teacher_heatmaps
         if self._heatmaps is None:
-            self._heatmaps = HeatmapPass(self.network, radiograph, self._layers)
+            self._heatmaps = HeatmapPass(
+                self.network,
+                radiograph,
+                self._layers,
+                statistics=self._settings.statistics,
+                biases=self._settings.biases,
+            )
         cotangent = torch.ones(len(batch), 1, device=radiograph.device)
-        found = self._heatmaps(radiograph, cotangent, epsilon=self._epsilon, exact=self._settings.exact).maps
-        return torch.stack([self._distance(found[layer], wanted[layer]) for layer in (INPUT, *self._layers)]).mean()
+        found = self._heatmaps(
+            radiograph,
+            cotangent,
+            epsilon=batch.heatmap_epsilon,
+            relative=self._relative,
+            exact=self._settings.exact,
+        )
+        distances = [self._distance(found.maps[layer], wanted[layer]) for layer in (INPUT, *self._layers)]
+        if found.absorbed is not None:
+            distances.append(heatmap_energy_distance(found.absorbed, wanted[BIASES]))
+        return torch.stack(distances).mean()

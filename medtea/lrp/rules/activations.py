@@ -131,7 +131,7 @@ class LeakyRelu(IdentityRule):
     def ratio(self, z: Tensor) -> Tensor:
         """1 or the slope."""
         slope = self.options[0] if self.options else 0.01
-        return torch.where(z > 0, 1.0, slope).to(z)
+        return torch.where(z > 0, 1.0, z.new_tensor(slope))
 
 
 class ParametricRelu(LeakyRelu):
