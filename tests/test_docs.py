@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from oracles import made_report
+from oracles.made_batches import small_network
 from oracles.made_sources import made_picture
 from PIL import Image
 from torch import nn
 
 import medtea
-from medtea import cli
+from medtea import cli, lrp
 from medtea.audit import probes
 from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork
 from medtea.core import bay
@@ -35,6 +37,7 @@ from medtea.distil.methods.method import TeacherView
 from medtea.ingest import sources
 from medtea.ingest.sources import dicom_tree, table
 from medtea.ingest.sources.source import Candidate, Refused, file_digest
+from medtea.lrp import cotangents
 from medtea.training.loop import LoopSettings, train
 from medtea.training.networks import BACKBONES, build_classifier, head_of
 
@@ -343,7 +346,7 @@ def test_what_each_method_is_said_to_see_is_what_it_declares() -> None:
     assert {name: {field.replace(" ", "_") for field in sees.split(", ")} for name, sees in told} == declared
 
 
-# ---- performance.md: its table is what the benchmark wrote
+# ---- the pictures
 
 
 def loaded(file: Path) -> ModuleType:
@@ -354,37 +357,6 @@ def loaded(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def test_the_table_of_costs_is_the_benchmarks_own() -> None:
-    benchmark = loaded(REPOSITORY / "benchmarks" / "lrp_step.py")
-    found = read_json(REPOSITORY / "benchmarks" / "results" / "lrp_step.json")
-    assert "\n".join(benchmark.rows(found)) in text_of("performance")
-    assert found["pairs"] >= 20
-    assert all(row["case"] in benchmark.CASES for row in found["results"])
-    assert found["made_with"]["commit"].rstrip("+") in text_of("performance")
-
-
-def test_a_benchmarks_ratio_is_the_median_over_pairs_of_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    benchmark = loaded(REPOSITORY / "benchmarks" / "lrp_step.py")
-    now, slowness = [0.0], [1.0]
-    clock = SimpleNamespace(process_time=lambda: now[0], perf_counter=lambda: 2 * now[0])
-    monkeypatch.setattr(benchmark, "time", clock)
-
-    def erm() -> None:
-        now[0] += slowness[0]
-
-    def case() -> None:
-        now[0] += 3 * slowness[0]
-        slowness[0] = 5.0  # the machine slows down for good at the first step, which is not counted
-
-    found = benchmark.measure(case, erm, 5)
-    assert found == pytest.approx(
-        {"cpu_ratio": 3, "cpu_ratio_low": 3, "cpu_ratio_high": 3, "wall_ratio": 3, "wall_seconds": 30}
-    )
-
-
-# ---- the pictures
 
 
 def made_run(folder: Path, source: str, epochs: int) -> Path:
@@ -429,3 +401,30 @@ def test_pictures_say_what_they_show_and_a_small_demo_says_so(tmp_path: Path) ->
 
 def test_the_pictures_that_the_readme_shows_are_of_the_full_demo() -> None:
     assert "mean nothing" not in (DOCS / "figures" / "demo.md").read_text(encoding="utf-8")
+
+
+# ---- heatmaps.md: its code runs, and its tables name what there is
+
+
+def test_the_code_that_explains_a_network_runs() -> None:
+    student = small_network(0)
+    names = {
+        "network": student,
+        "student": student,
+        "radiographs": torch.rand(2, 1, 16, 16),
+        "teacher_heatmap": torch.rand(2, 1, 16, 16),
+    }
+    blocks = re.findall(r"^```python\n(.*?)^```$", text_of("heatmaps"), re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "heatmaps.md", "exec"), names)
+    assert isinstance(names["heatmap"], torch.Tensor)
+    assert names["heatmap"].shape == (2, 1, 16, 16)
+    assert student.stem[0].weight.grad is not None
+
+
+def test_the_cotangents_told_are_those_there_are() -> None:
+    told = re.findall(r"^\| `(\w+)` \|", text_of("heatmaps"), re.MULTILINE)
+    made = [name for name, thing in vars(cotangents).items() if inspect.isfunction(thing)]
+    assert sorted(told) == sorted(made)
+    assert set(told) <= set(lrp.__all__)
