@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from scipy import ndimage
 from medtea.core.errors import ConfigError, RecordError, UsageError
 from medtea.core.names import Field
 from medtea.core.settings import parse
+from medtea.core.work import read_array, write_array
 from medtea.data.augment import AugmentSettings, augmentation, augmented_copy
 from medtea.data.bank import Bank, HeatmapWriter, bank_fields, batches_of_entries, make_bank
 from medtea.data.loader import Batch, Loader, StoredHeatmaps
@@ -293,6 +295,73 @@ def test_the_state_of_the_order_generator_brings_the_same_epochs_again() -> None
     assert fresh.generator is not None
     fresh.generator.bit_generator.state = state
     assert [[batch.radiograph.tolist() for batch in fresh] for _ in range(2)] == epochs
+
+
+def test_an_epoch_can_be_entered_at_any_batch_without_changing_what_follows() -> None:
+    def two_epochs(start: int) -> list[Any]:
+        loader = loader_of(Field.RADIOGRAPH, batch_size=2, generator=np.random.default_rng(0))
+        return [[batch.radiograph.tolist() for batch in epoch] for epoch in (loader.epoch(start), loader)]
+
+    whole = two_epochs(0)
+    assert len(whole[0]) == 3
+    for start in (1, 2, 3):
+        first, second = two_epochs(start)
+        assert first == whole[0][start:]
+        assert second == whole[1]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_the_shares_of_a_batch_are_the_batch(parts: int) -> None:
+    def loader() -> Loader:
+        arrays = numbered(entries=13)
+        asks, generator = (Field.RADIOGRAPH, Field.LABEL), np.random.default_rng(0)
+        return loader_of(*asks, arrays=arrays, batch_size=6, generator=generator, names=map(str, range(13)))
+
+    whole = list(loader())
+    shares = [list(loader().shared(part, parts)) for part in range(parts)]
+    for number, batches in enumerate(zip(*shares, strict=True)):
+        assert {len(batch) for batch in batches} == {6 // parts}
+        radiographs = torch.cat([batch.radiograph for batch in batches])
+        assert torch.equal(radiographs, whole[number].radiograph), "the same radiographs and the same copies"
+        assert {batch.names for batch in batches} == {whole[number].names}, "messages name the whole batch"
+        assert [int(name) for name in whole[number].names] == whole[number][Field.LABEL].tolist()
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    generator = np.random.default_rng(0)
+    with pytest.raises(
+        ConfigError, match=r"^batch_size: 3 radiographs cannot be shared equally by 2 processes\. Set a"
+    ):
+        loader_of(Field.LABEL, generator=generator).shared(0, 2)
+    with pytest.raises(ConfigError, match=r"^batch_size: 1 radiographs cannot be shared equally"):
+        loader_of(Field.LABEL, entries=np.arange(1), batch_size=8, generator=generator).shared(0, 2)
+    cut = loader_of(Field.LABEL, batch_size=32, generator=generator).shared(1, 2)
+    assert [len(batch) for batch in cut] == [3], "seven radiographs are fewer than a batch: six are shared"
+
+
+def test_a_loader_that_is_sent_takes_the_place_of_a_mapped_file_along_and_not_its_content(tmp_path: Path) -> None:
+    arrays = {name: np.repeat(array, 300, axis=0) for name, array in numbered().items()}
+    maps = np.repeat(heatmaps().maps["input"][0], 300, axis=0)
+    write_array(tmp_path / "maps.npy", maps)
+    for name, array in arrays.items():
+        write_array(tmp_path / f"{name}.npy", array)
+
+    def loader(opened: Callable[[str], Array]) -> Loader:
+        fields = {field: opened(field) for field in arrays}
+        stored = StoredHeatmaps({"input": (opened("maps"), 2.0)})
+        asks, generator = (*arrays, Field.TEACHER_HEATMAP), np.random.default_rng(0)
+        return loader_of(*asks, arrays=fields, heatmaps=stored, generator=generator)
+
+    mapped = loader(lambda name: read_array(tmp_path / f"{name}.npy"))
+    held = loader(lambda name: np.load(tmp_path / f"{name}.npy"))
+    sent = pickle.dumps(mapped)
+    assert len(sent) < 0.6 * len(pickle.dumps(held))
+    assert len(sent) < 100_000
+    for batch, other in zip(pickle.loads(sent), held, strict=True):
+        assert torch.equal(batch.radiograph, other.radiograph)
+        assert torch.equal(batch.teacher_heatmaps["input"], other.teacher_heatmaps["input"])
+    part = loader(lambda name: read_array(tmp_path / f"{name}.npy")[: 7 * 300 - 1])
+    assert next(iter(pickle.loads(pickle.dumps(part)))).names, "of a part of a file, the part is sent"
 
 
 def test_a_batch_is_a_copy_so_that_changing_it_leaves_the_bank_alone() -> None:

@@ -397,8 +397,8 @@ def killed_until_done(folder: Path, task: str, generator: np.random.Generator) -
         child = processes.Process(target=train_and_tell, args=(folder, task, theirs))
         child.start()
         theirs.close()
-        if kills < 6:
-            for _ in range(int(generator.integers(1, 12))):
+        if kills < 5:
+            for _ in range(int(generator.integers(1, 10))):
                 assert ours.poll(120)
                 with contextlib.suppress(EOFError):  # the last step is done
                     ours.recv()
@@ -419,10 +419,10 @@ def test_killed_at_random_moments_it_ends_with_the_weights_of_an_undisturbed_run
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{TESTS}{os.pathsep}{TESTS.parent}")
-    undisturbed = train_tiny(tmp_path / "undisturbed", task=task)
+    undisturbed = train_tiny(tmp_path / "undisturbed", task=task, epochs=15)
     seed = int.from_bytes(os.urandom(4), "big")
     stood = killed_until_done(tmp_path / "killed", task, np.random.default_rng(seed))
-    assert len(stood) >= 3, f"it was killed at different steps (seed {seed})"
+    assert len(stood) >= 2, f"it was killed at different steps (seed {seed})"
     assert any(0 < step < 4 for _, step in stood), f"in the middle of an epoch as well (seed {seed})"
     assert rows_of(tmp_path / "killed" / "history.csv") == undisturbed, f"seed {seed}"
     weights = [(tmp_path / run / "weights.bin").read_bytes() for run in ("killed", "undisturbed")]
