@@ -21,12 +21,12 @@ from torch.export.graph_signature import InputKind
 from medtea.core.errors import UsageError
 from medtea.lrp.rules import GETITEM, RULES, Step
 from medtea.lrp.rules.products import Dropout, Multiply
-from medtea.lrp.rules.shapes import Expand, Permute, Reshape, Same, Transpose
+from medtea.lrp.rules.shapes import Expand, Permute, Reshape, Same, Select, Slice, Transpose
 
 # Give several tensors, each of which is a range or an index of the input.
 SPLITS = {"aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.unbind.int"}
 # A gate stays one when its values are only handed on in another shape.
-HANDED_ON = (Reshape, Expand, Permute, Transpose, Same)
+HANDED_ON = (Reshape, Expand, Permute, Transpose, Select, Slice, Same, Dropout)
 # Asked of a tensor's shape, not of its values: nothing flows back through these.
 SIZES = {"aten.sym_size.int", "aten.sym_numel.default"}
 CHECKS = {"aten._assert_tensor_metadata.default", "aten._assert_scalar.default", "aten._assert_async.msg"}

@@ -19,17 +19,54 @@ class Relu(Step):
     def forward(self, x: Tensor) -> Tensor:
         """max(x, 0)."""
         self.a = torch.relu(x)
-        return self.a
+        y = self.a
+        if self.setting.epsilon is None and not torch.is_grad_enabled():
+            self.a = y > 0  # where nothing else keeps a, its sign is a quarter of the memory
+        return y
 
     def adjoint(self, g: Tensor) -> Sequence[Tensor]:
         """G a / (a + ε)."""
-        if self.setting.epsilon is None:
-            return (torch.ops.aten.threshold_backward(g, self.a.detach(), 0),)
-        return (self.setting.kept_share(self.setting.seen(self.a), g),)
+        setting = self.setting
+        if setting.epsilon is None:
+            masked = self.a.dtype == torch.bool
+            return (g * self.a if masked else torch.ops.aten.threshold_backward(g, self.a.detach(), 0),)
+        a = setting.seen(self.a)
+        if setting.relative:
+            return (setting.kept_share(a, g),)
+        gated: Tensor = _Gate.apply(g, a, setting.epsilon.view(-1, *[1] * (a.ndim - 1)))  # type: ignore[no-untyped-call]
+        return (gated,)
 
     def absorbed(self, g: Tensor, parts: Sequence[Tensor]) -> Tensor | None:
         """What ε takes."""
         return None if self.setting.epsilon is None else self.setting.seen(self.a) * (g - parts[0])
+
+
+class _Gate(torch.autograd.Function):
+    """G a / (a + ε) for a ≥ 0, keeping for its backward the result alone, which the next operator keeps anyway.
+
+    As written by autograd it costs a twentieth more of a step and a third more memory. Its slope in a is left at 0
+    where a is 0: there ReLU's own slope is 0.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(g: Tensor, a: Tensor, epsilon: Tensor) -> Tensor:
+        return g * (a + epsilon).reciprocal_().mul_(a)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        _g, a, epsilon = inputs
+        ctx.save_for_backward(output, a, epsilon)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        y, a, epsilon = ctx.saved_tensors
+        shared = slope * (a + epsilon).reciprocal_()
+        to_g = shared * a if ctx.needs_input_grad[0] else None
+        # d/da G a / (a + ε) = G ε / (a + ε)² = y / a · ε / (a + ε)
+        to_a = shared * y * epsilon / a.clamp_min(least(a)) if ctx.needs_input_grad[1] else None
+        return to_g, to_a, None
 
 
 class IdentityRule(Step):

@@ -127,12 +127,14 @@ class Select(Step):
 
     def forward(self, x: Tensor, dim: int, index: int) -> Tensor:
         """torch.select."""
-        self.shape, self.dim, self.index = x.shape, dim, index
+        self.shape, self.dim, self.index = x.shape, dim, index % x.shape[dim]
         return x.select(dim, index)
 
     def adjoint(self, g: Tensor) -> Sequence[Tensor]:
         """G at the index, 0 elsewhere."""
-        return (torch.select_scatter(g.new_zeros(self.shape), g, self.dim, self.index),)
+        # Not select_scatter: under vmap its gradient is wrong (torch 2.13).
+        place = (self.dim, self.index, self.index + 1)
+        return (torch.slice_scatter(g.new_zeros(self.shape), g.unsqueeze(self.dim), *place),)
 
 
 class Slice(Step):
