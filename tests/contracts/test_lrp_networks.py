@@ -25,7 +25,7 @@ EPSILONS = {"no ε": (0.0, False), "ε .01": (0.01, False), "relative ε .01": (
 
 
 @cache
-def traced(name: str, statistics: str = "batch") -> tuple[Family, HeatmapPass]:
+def traced(name: str, statistics: str) -> tuple[Family, HeatmapPass]:
     """A network and its pass with hidden layers and biases; tests that change the network ask for `own`.
 
     By running statistics without chance: a functional dropout's rate is a number in the trace.
@@ -36,7 +36,7 @@ def traced(name: str, statistics: str = "batch") -> tuple[Family, HeatmapPass]:
     return family, HeatmapPass(family.network, family.radiograph, family.layers, statistics=statistics, biases=True)
 
 
-def own(name: str, statistics: str = "batch") -> tuple[Family, HeatmapPass]:
+def own(name: str, statistics: str) -> tuple[Family, HeatmapPass]:
     """The same with a network of the test's own."""
     family, heatmap_pass = traced(name, statistics)
     heatmap_pass = copy.deepcopy(heatmap_pass)
@@ -45,7 +45,7 @@ def own(name: str, statistics: str = "batch") -> tuple[Family, HeatmapPass]:
 
 @cache
 def input_pass(name: str) -> HeatmapPass:
-    family, _ = traced(name)
+    family, _ = traced(name, "batch")
     return HeatmapPass(family.network, family.radiograph)
 
 
@@ -64,7 +64,7 @@ def assert_near(found: Tensor, expected: Tensor, *, relative: float = 1e-10) -> 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_logits_are_the_plain_networks_in_eval_and_in_train_mode(name: str):
-    family, heatmap_pass = own(name)
+    family, heatmap_pass = own(name, "batch")
     network, x, u = family.network, family.radiograph, mix(family)
     for module in network.modules():
         if hasattr(module, "drop_connect_rate"):  # a Python branch on `training`; the trace is of eval mode
@@ -85,7 +85,7 @@ def test_logits_are_the_plain_networks_in_eval_and_in_train_mode(name: str):
 @pytest.mark.parametrize("epsilon", EPSILONS)
 @pytest.mark.parametrize("name", EVERY)
 def test_map_and_biases_together_are_the_logit(name: str, epsilon: str):
-    family, heatmap_pass = traced(name)
+    family, heatmap_pass = traced(name, "batch")
     size, relative = EPSILONS[epsilon]
     u = mix(family)
     with torch.no_grad():
@@ -102,7 +102,7 @@ def test_map_and_biases_together_are_the_logit(name: str, epsilon: str):
 @pytest.mark.parametrize("epsilon", EPSILONS)
 @pytest.mark.parametrize("name", EVERY)
 def test_map_is_that_of_autograd_with_each_functions_slope_replaced_by_its_rule(name: str, epsilon: str):
-    family, heatmap_pass = traced(name)
+    family, heatmap_pass = traced(name, "batch")
     size, relative = EPSILONS[epsilon]
     u = mix(family)
     expected = straight_through_map(family.network, family.radiograph, u, size, relative=relative)
@@ -113,7 +113,7 @@ def test_map_is_that_of_autograd_with_each_functions_slope_replaced_by_its_rule(
 
 @pytest.mark.parametrize("name", [n for n in EVERY if (n if isinstance(n, str) else n.values[0]) in ONLY_RELU])
 def test_at_epsilon_0_map_and_its_weight_gradient_are_autograds(name: str):
-    family, _ = traced(name)
+    family, _ = traced(name, "batch")
     network, x, u = family.network, family.radiograph.clone().requires_grad_(), mix(family)
     (g,) = torch.autograd.grad((network(x) * u).sum(), x, create_graph=True)
     expected = x.detach() * g
@@ -132,7 +132,7 @@ def test_at_epsilon_0_map_and_its_weight_gradient_are_autograds(name: str):
 @pytest.mark.parametrize("epsilon", EPSILONS)
 @pytest.mark.parametrize("name", NARROW)
 def test_weight_gradient_without_the_gates_is_autograds_with_constant_gates(name: str, epsilon: str):
-    family, _ = traced(name)
+    family, _ = traced(name, "batch")
     network, x, u = family.network, family.radiograph, mix(family)
     size, relative = EPSILONS[epsilon]
     expected = straight_through_map(network, x, u, size, relative=relative, create_graph=True)
@@ -149,7 +149,7 @@ def test_weight_gradient_without_the_gates_is_autograds_with_constant_gates(name
 @pytest.mark.parametrize("epsilon", EPSILONS)
 @pytest.mark.parametrize("name", EVERY)
 def test_weights_get_the_slope_of_a_loss_on_the_maps(name: str, epsilon: str):
-    family, heatmap_pass = traced(name)
+    family, heatmap_pass = traced(name, "batch")
     x, u = family.radiograph, mix(family)
     size, relative = EPSILONS[epsilon]
     with torch.no_grad():

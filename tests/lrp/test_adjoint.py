@@ -224,6 +224,37 @@ def test_relative_epsilon_does_not_see_the_scale_of_a_layer():
     assert not torch.allclose(*absolute)
 
 
+class Looks(nn.Module):
+    """Notes whether TF32 is allowed where a batch norm asks for its mode."""
+
+    seen: list[tuple[bool, bool]] = []  # noqa: RUF012
+
+    @property
+    def training(self) -> bool:
+        self.seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+        return False
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        pass
+
+
+def test_fewer_bits_are_not_allowed_within_a_pass_and_are_again_after_it(monkeypatch: pytest.MonkeyPatch):
+    class Norm(Looks, nn.BatchNorm2d):
+        pass
+
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), Norm(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 1))
+    x = torch.rand(2, 1, 4, 4)
+    heatmap_pass = HeatmapPass(network, x)
+    for allowed in (True, False):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
+        Looks.seen.clear()
+        heatmap_pass(x, torch.ones(2, 1))
+        assert Looks.seen
+        assert not any(any(pair) for pair in Looks.seen)
+        assert torch.backends.cudnn.allow_tf32 is allowed
+
+
 class Hidden(nn.Module):
     """Returns its hidden states beside the logits, as MONAI's ViT does."""
 

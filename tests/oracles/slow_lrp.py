@@ -150,7 +150,7 @@ class _Bent(TorchFunctionMode):
         return self.gated(z, gate * self.kept(z), z * gate)
 
     def rule_leaky_relu(self, function: Any, z: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-        gate = torch.where(z > 0, 1.0, negative_slope)
+        gate = torch.where(z > 0, torch.ones_like(z), negative_slope)  # two numbers would make float32
         return self.gated(z, gate * self.kept(z), z * gate)
 
     def rule_prelu(self, function: Any, z: Tensor, weight: Tensor) -> Tensor:
