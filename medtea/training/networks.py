@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from monai.networks.nets import DenseNet121, UNet, resnet18
+from monai.networks.nets import DenseNet121, EfficientNetBN, SEResNet50, UNet, resnet18, resnet50
 from torch import Tensor, nn
 
 from medtea.core.errors import ConfigError, nearest
@@ -84,6 +84,24 @@ BACKBONES: dict[str, Backbone] = {
         ("act", "layer1", "layer2", "layer3", "layer4"),
         "fc",
         "MONAI ResNet-18 with the usual stem of stride 2: 224 pixels, GPU",
+    ),
+    "resnet50": Backbone(
+        lambda: resnet50(spatial_dims=2, n_input_channels=1, num_classes=1, conv1_t_stride=2),
+        ("act", "layer1", "layer2", "layer3", "layer4"),
+        "fc",
+        "MONAI ResNet-50 with the usual stem of stride 2: 224 pixels, GPU",
+    ),
+    "seresnet50": Backbone(
+        lambda: SEResNet50(spatial_dims=2, in_channels=1, num_classes=1),
+        ("layer0", "layer1", "layer2", "layer3", "layer4"),
+        "last_linear",
+        "MONAI SE-ResNet-50, its gates no part of the relevance: 224 pixels, GPU",
+    ),
+    "efficientnet_b0": Backbone(
+        lambda: EfficientNetBN("efficientnet-b0", pretrained=False, spatial_dims=2, in_channels=1, num_classes=1),
+        ("_blocks.0", "_blocks.1", "_blocks.2", "_blocks.4", "_blocks.6"),
+        "_fc",
+        "MONAI EfficientNet-B0, smooth activations, so a step on heatmaps costs more: 224 pixels, GPU",
     ),
     "densenet121": Backbone(
         lambda: DenseNet121(spatial_dims=2, in_channels=1, out_channels=1),
