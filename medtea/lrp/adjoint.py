@@ -52,7 +52,8 @@ class HeatmapPass(nn.Module):
     """A network and the way back through it; traced once, called for every batch.
 
     Parameters are the network's own, live. Batch norm and dropout follow the network's train or eval mode, and in
-    train mode the running statistics move exactly once per call. Forward hooks of the network do not run.
+    train mode the running statistics move exactly once per call. Forward hooks of the network do not run, and what its
+    own code does in train mode alone (stochastic depth) is not seen.
 
     Args:
         network: Returns (batch, K) raw logits from (batch, channels, height, width), alone or beside tensors of other
@@ -100,6 +101,10 @@ class HeatmapPass(nn.Module):
         self.layers = {layer: known[layer] for layer in layers}
         self.folded = _folded(self.trace.operators, set(self.layers.values()))
         self.biases = biases
+        turned = [op for op in self.trace.operators if op.step is not None and not op.by_radiograph]
+        self._turned = [op for op in turned if op.step is not None and op.step.has_epsilon]
+        if biases:
+            _refuse_turned([op for op in turned if op.step is not None and op.step.absorbed is not Step.absorbed])
         self._boxed = -1 if input_box is None else self._first_layer()
         z_plus = convolutions == "z_plus"
         self._settings = [
@@ -149,8 +154,11 @@ class HeatmapPass(nn.Module):
         Raises:
             DataError: shapes do not fit, or ε is negative.
         """
-        x, cotangent = _plain(radiograph), _plain(cotangent)
+        x = _plain(radiograph)
+        cotangent = _plain(cotangent).to(x)
         self._check(x, cotangent)
+        if relative or (isinstance(epsilon, Tensor) and epsilon.ndim):
+            _refuse_turned(self._turned)
         stabiliser = _epsilon(epsilon, x)
         keep = logits_graph or bool(self.layers) or (exact and (stabiliser is not None or self._bends))
         with _all_bits(x.device):
@@ -178,8 +186,11 @@ class HeatmapPass(nn.Module):
             else:
                 step = op.step(replace(setting, epsilon=epsilon, relative=relative, exact=exact))
                 steps.append(step)
-                with torch.set_grad_enabled(graph and keep):
-                    values[op.name] = step.forward(*arguments, **named)
+                try:
+                    with torch.set_grad_enabled(graph and keep):
+                        values[op.name] = step.forward(*arguments, **named)
+                except UsageError as error:
+                    raise UsageError(f"In {_where(op)}: {error}") from None
             for name in op.finished:
                 if name not in wanted:
                     del values[name]
@@ -189,7 +200,7 @@ class HeatmapPass(nn.Module):
         self, x: Tensor, cotangent: Tensor, kept: dict[str, Any], steps: list[Step | None]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Backward through all operators, as ordinary computation; returns the maps and what was absorbed."""
-        g_of: dict[str, Tensor] = {self.trace.logits: cotangent.to(x.dtype)}
+        g_of: dict[str, Tensor] = {self.trace.logits: cotangent}
         g_layers: dict[str, Tensor] = {}
         biases: dict[str, Tensor] = {}
         wanted = set(self.layers.values())
@@ -277,6 +288,21 @@ def _add(biases: dict[str, Tensor], op: Operator, absorbed: Tensor | None) -> No
     if path in biases and biases[path].shape != absorbed.shape:
         path = f"{path} ({op.name})"
     biases[path] = biases[path] + absorbed if path in biases else absorbed
+
+
+def _where(op: Operator) -> str:
+    path = op.paths[-1] if op.paths else ""
+    return f"module {path!r}" if path else "the network itself"
+
+
+def _refuse_turned(operators: Sequence[Operator]) -> None:
+    """Refuse what is counted per radiograph where a value's first dimension counts something else."""
+    if operators:
+        raise UsageError(
+            f"In {_where(operators[0])}, {operators[0].target} works on a value whose first dimension is not the "
+            "radiographs (tokens first, say). Biases, relative ε and an ε per radiograph need it to be; one ε for all, "
+            "and maps without biases, do not."
+        )
 
 
 def _epsilon(epsilon: float | Tensor, x: Tensor) -> Tensor | None:

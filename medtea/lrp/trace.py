@@ -45,7 +45,8 @@ class Operator:
 
     `step` is its rule, None where the value does not depend on the radiograph. `inputs` are the values that get a G,
     in the order of the rule's `adjoint` (None: a parameter, a number or a gate). `gated`: one of them is a gate.
-    `bends`: the way back depends on activations other than by a mask. `finished` are values no later operator reads.
+    `bends`: the way back depends on activations other than by a mask. `by_radiograph`: the first dimension of its value
+    counts radiographs. `finished` are values no later operator reads.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Operator:
     inputs: tuple[str | None, ...] = ()
     gated: bool = False
     bends: bool = False
+    by_radiograph: bool = True
     finished: tuple[str, ...] = ()
 
 
@@ -117,7 +119,8 @@ def _read(network: nn.Module, exported: torch.export.ExportedProgram, shape: tup
             constants[name] = exported.constants[str(spec.target)]
         else:
             tensors[name] = found
-    reader = _Reader(network, radiograph)
+    placeholder = next(node for node in exported.graph.nodes if node.name == radiograph)
+    reader = _Reader(network, radiograph, str(placeholder.meta["val"].shape[0]))
     for node in exported.graph.nodes:
         # A pool's positions are listed even when nobody reads them.
         unread = str(node.target) == GETITEM and not node.users
@@ -143,7 +146,8 @@ def _read(network: nn.Module, exported: torch.export.ExportedProgram, shape: tup
 class _Reader:
     """Turns graph nodes into operators; follows which values depend on the radiograph and which share memory."""
 
-    def __init__(self, network: nn.Module, radiograph: str) -> None:
+    def __init__(self, network: nn.Module, radiograph: str, batch: str) -> None:
+        self.batch = batch  # the batch size as the trace writes it
         self.modules = dict(network.named_modules(remove_duplicate=False))
         self.operators: list[Operator] = []
         self.flowing = {radiograph}
@@ -185,7 +189,11 @@ class _Reader:
             self._share(node, target, arguments, step)
         module = self.modules[paths[-1] if paths else ""]
         assert callable(target)
-        self.operators.append(Operator(node.name, target, arguments, named, paths, module, step, inputs, gated, bends))
+        value = node.meta.get("val")
+        by_radiograph = isinstance(value, Tensor) and value.ndim > 0 and str(value.shape[0]) == self.batch
+        self.operators.append(
+            Operator(node.name, target, arguments, named, paths, module, step, inputs, gated, bends, by_radiograph)
+        )
 
     def _part(self, split: fx.Node, index: int) -> tuple[Any, tuple[Any, ...]]:
         """One tensor of a split, as the operator that takes it from the whole."""

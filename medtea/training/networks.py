@@ -62,6 +62,15 @@ class SmallResNet(nn.Module):
         return self.head(self.pool(x).flatten(1))  # type: ignore[no-any-return]
 
 
+def _efficientnet(name: str) -> nn.Module:
+    """MONAI's, without drop-connect: a heatmap pass does not see it, and every method trains the same network."""
+    network: nn.Module = EfficientNetBN(name, pretrained=False, spatial_dims=2, in_channels=1, num_classes=1)
+    for module in network.modules():
+        if hasattr(module, "drop_connect_rate"):
+            module.drop_connect_rate = 0.0
+    return network
+
+
 @dataclass(frozen=True)
 class Backbone:
     """How to build a classifier, which hidden layers TEA matches, and where its last linear layer is."""
@@ -98,7 +107,7 @@ BACKBONES: dict[str, Backbone] = {
         "MONAI SE-ResNet-50, its gates no part of the relevance: 224 pixels, GPU",
     ),
     "efficientnet_b0": Backbone(
-        lambda: EfficientNetBN("efficientnet-b0", pretrained=False, spatial_dims=2, in_channels=1, num_classes=1),
+        lambda: _efficientnet("efficientnet-b0"),
         ("_blocks.0", "_blocks.1", "_blocks.2", "_blocks.4", "_blocks.6"),
         "_fc",
         "MONAI EfficientNet-B0, smooth activations, so a step on heatmaps costs more: 224 pixels, GPU",

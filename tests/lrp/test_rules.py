@@ -260,12 +260,46 @@ def test_division_by_an_activation_is_refused():
         HeatmapPass(network, torch.rand(1, 1, 6, 6, dtype=torch.float64))
 
 
+class TokensFirst(nn.Module):
+    """PyTorch's own attention turns its tokens to the front."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.activation = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1, 2)
+        x = self.attention(x, x, x, need_weights=False)[0]
+        return self.activation(x.transpose(0, 1)).transpose(0, 1)
+
+
+def test_tokens_first_are_refused_only_where_radiographs_are_told_apart():
+    network = network_with(TokensFirst)
+    x, u = torch.randn(2, 1, 6, 6, dtype=torch.float64), torch.randn(2, 2, dtype=torch.float64)
+    heatmap_pass = HeatmapPass(network, x)
+    for epsilon in (0.0, 0.05):
+        target = torch.randn_like(x)
+
+        def loss(epsilon=epsilon, target=target) -> Tensor:
+            found = heatmap_pass(x, u, epsilon=epsilon)
+            torch.testing.assert_close(found.logits, network(x))
+            return (found.maps["input"] - target).square().mean()
+
+        assert_gradient_is_the_slope(network, loss, tensors=3)
+    with pytest.raises(UsageError, match=r"In module '2.attention'.*first dimension is not the radiographs"):
+        HeatmapPass(network, x, biases=True)
+    for options in ({"relative": True, "epsilon": 0.1}, {"epsilon": torch.tensor([0.1, 0.2])}):
+        with pytest.raises(UsageError, match=r"In module '2.activation'.*one ε for all"):
+            heatmap_pass(x, u, **options)
+
+
 def test_what_a_rule_does_not_cover_is_refused():
     x = torch.rand(2, 1, 6, 6, dtype=torch.float64)
     for make, words in [
-        (lambda: nn.InstanceNorm2d(4, track_running_stats=True), "track_running_stats"),
-        (lambda: Change(lambda x: torch.einsum("bchw,bcwv->bcv", x, x)), "Write it as a matrix product"),
-        (lambda: Change(lambda x: torch.matmul(x, torch.ones(6, dtype=x.dtype))), "Give the vector a second dimension"),
+        (lambda: nn.InstanceNorm2d(4, track_running_stats=True), "In module '2': .*track_running_stats"),
+        (lambda: Change(lambda x: torch.einsum("bchw,bcwv->bcv", x, x)), "In module '2': .*as a matrix product"),
+        (lambda: Change(lambda x: torch.matmul(x, torch.ones(6, dtype=x.dtype))), "In module '2': .*second dimension"),
     ]:
         network = network_with(make)
         with pytest.raises(UsageError, match=words):

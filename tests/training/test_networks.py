@@ -35,6 +35,21 @@ def test_a_backbone_gives_one_logit_and_heatmaps_at_all_its_layers(name: str) ->
     assert all(found.shape[:2] == (2, 1) and found.abs().sum() > 0 for found in result.maps.values())
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_in_training_a_heatmap_pass_computes_what_the_network_does(name: str) -> None:
+    # what a network's own code does in train mode alone would not be seen by the pass
+    network = build_classifier(name, 0)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # the mask is drawn in another order
+    x = torch.rand(4, 1, SIDES[name], SIDES[name])
+    heatmap_pass = HeatmapPass(network, x)
+    network.train()
+    with torch.no_grad():
+        found, wanted = heatmap_pass(x, torch.ones(4, 1)).logits, network(x)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+
+
 # not DenseNet: a batch norm follows its deepest block, and its bias takes a share
 @pytest.mark.parametrize("name", ["small_resnet", "resnet18"])
 def test_the_deepest_map_sums_to_the_logit_less_the_last_bias(name: str) -> None:

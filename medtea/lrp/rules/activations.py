@@ -16,6 +16,8 @@ from medtea.lrp.rules.step import Step, least
 class Relu(Step):
     """Back as G a / (a + ε); at ε = 0 the mask a > 0. In-place ReLUs are computed out of place."""
 
+    has_epsilon = True
+
     def forward(self, x: Tensor) -> Tensor:
         """max(x, 0)."""
         self.a = torch.relu(x)
@@ -74,6 +76,8 @@ class IdentityRule(Step):
 
     With ε also times |z| / (|z| + ε), which makes ReLU a case of it.
     """
+
+    has_epsilon = True
 
     @classmethod
     def bends(cls, flowing: int) -> bool:

@@ -67,6 +67,8 @@ class Step:
     reads: ClassVar[tuple[int, ...]] = (0,)
     is_gate: ClassVar[bool] = False
     """Whether an activation multiplied by this value keeps all the relevance."""
+    has_epsilon: ClassVar[bool] = False
+    """Whether ε has a part in the way back."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
