@@ -67,7 +67,7 @@ def _efficientnet(name: str) -> nn.Module:
     network: nn.Module = EfficientNetBN(name, pretrained=False, spatial_dims=2, in_channels=1, num_classes=1)
     for module in network.modules():
         if hasattr(module, "drop_connect_rate"):
-            module.drop_connect_rate = 0.0
+            setattr(module, "drop_connect_rate", 0.0)  # noqa: B010  # mypy takes a module's attributes for tensors
     return network
 
 
