@@ -158,6 +158,17 @@ def test_one_students_setting_runs_that_student_and_what_follows(
     assert pd.read_csv(copied / "distil" / "erm" / "history.csv").shape[0] == 1
 
 
+def test_a_student_that_is_not_watched_is_the_same_student(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    student = copied / "distil" / "tea"
+    weights, history = (student / "student.safetensors").read_bytes(), pd.read_csv(student / "history.csv")
+    assert ran(again(copied, capsys, "distil.0.watch=false"))[0] == "distil/tea"
+    assert (student / "student.safetensors").read_bytes() == weights
+    losses = ["epoch", "train_loss", "val_loss"]
+    pd.testing.assert_frame_equal(pd.read_csv(student / "history.csv"), history[losses])
+    assert set(history) - set(losses) == {"map_correlation", "relevance_outside", "sum_gap", "agreement"}
+    assert json.loads((student / "card.json").read_text())["watched"] == "no"
+
+
 def test_a_setting_of_the_report_runs_the_report_alone(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ran(again(copied, capsys, "report.title=Another")) == ["report"]
     assert "Another" in (copied / "report" / "report.html").read_text()
