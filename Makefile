@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 DEMO_TO ?= runs/demo
 WORKERS ?= 2
 COVERAGE_BAR ?= 90
+BENCHMARKS ?= lrp_step maps loader inference
+BENCH_OPTIONS ?=
 # one thread per test worker: two workers with all the threads each are slower than one
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
@@ -36,8 +38,8 @@ test: lint  ## set up, lint, the ordinary tests and their coverage
 test-slow: $(STAMP)  ## the tests that take long or start a server
 	$(PYTEST) -m slow
 
-bench: $(STAMP)  ## every benchmark, one after the other
-	@set -e; for file in benchmarks/*.py; do [ -e "$$file" ] || continue; echo "== $$file"; $(BIN)/python "$$file"; done
+bench: $(STAMP)  ## every benchmark, one after the other (most of an hour on 2 cores), into runs/benchmarks
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(BENCH_OPTIONS); done
 
 docs: $(STAMP)  ## check that the documents are true: links lead somewhere, commands and listings are the program's own
 	$(BIN)/pytest -q tests/test_docs.py $(wildcard tests/test_readme.py)

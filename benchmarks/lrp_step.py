@@ -1,158 +1,342 @@
 """What a training step on heatmaps costs, in steps of ordinary training (ERM) on the same network and batch.
 
-Each case is timed in pairs with an ERM step beside it, in one process, the order turned round from pair to pair: a
-machine that slows down slows both. The number is the median of the pairs' ratios, of process CPU time and of wall
-time. A step is loss, backward and AdamW; the teacher's maps are stored, as in training, so their cost is not in it.
+Every case is timed beside an ERM step, in one process, the order turned round from round to round: a machine that
+slows down slows both. The number is the median over rounds of case / ERM, of process CPU time and of wall time, and
+the ratio of the peaks of memory. A step is loss, backward and AdamW; the teacher's maps are stored, as in training,
+so their cost is not in it.
 
-    python benchmarks/lrp_step.py                  # small_resnet at 64 pixels, a minute or two on two cores
-    python benchmarks/lrp_step.py --large          # and MONAI's ResNet-18 and DenseNet-121 at 224 pixels: long
+    python benchmarks/lrp_step.py                          # all networks; says first how long it will take
+    python benchmarks/lrp_step.py --networks resnet18      # one of them
+    OMP_NUM_THREADS=1 python benchmarks/lrp_step.py        # on one thread
+    python benchmarks/lrp_step.py --quick                  # seconds, to see that it works
 
 docs/performance.md says what each number means.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from measuring import (
+    SEED,
+    Step,
+    alternate,
+    finish,
+    held_bytes,
+    parsed,
+    parser,
+    peak_bytes,
+    ratios,
+    spread,
+    table,
+    timed,
+)
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from medtea.core.work import provenance, read_json, write_json
 from medtea.lrp import HeatmapPass, heatmap_energy_distance
-from medtea.training.networks import BACKBONES, build_classifier
+from medtea.training.networks import BACKBONES, backbone, build_classifier, head_of
 
-Step = Callable[[], None]
 EXACT = 0.01
-SMALL = (("small_resnet", 64, 32),)
-LARGE = (("resnet18", 224, 8), ("densenet121", 224, 8))
+FEW, SOME, MANY = 2, 10, 30
 CASES = {
     "input": "TEA, input map, ε = 0",
-    "layers": "TEA, input and 5 hidden maps, ε = 0",
+    "layers": "TEA, input and hidden maps, ε = 0",
     "input, exact ε": f"TEA, input map, exact ε = {EXACT}",
-    "layers, exact ε": f"TEA, input and 5 hidden maps, exact ε = {EXACT}",
+    "layers, exact ε": f"TEA, input and hidden maps, exact ε = {EXACT}",
+    "input, detached ε": f"TEA, input map, detached ε = {EXACT}",
     "autograd": "autograd's double backward, gradient x input",
 }
-COLUMNS = "| network | pixels | batch | step | CPU time, in ERM steps | wall time, in ERM steps | ms (wall) |"
+SIDE_BY_SIDE = (
+    ("input", "erm", "layers"),
+    ("input, exact ε", "erm", "layers, exact ε"),
+    ("input, detached ε", "erm", "autograd"),
+)
+"""Timed in one round each: every case is a neighbour of the ERM step."""
+
+AIMED_AT = ("resnet18", "densenet121")
+TIME_TO_REACH = {"input": 1.6, "layers": 2.2, "input, exact ε": 2.4, "layers, exact ε": 2.4}
+MEMORY_TO_REACH = {"input": 1.5}
+CLASSES_TO_REACH = 1.05
+
+EXPECTED = 23.0
+"""ERM steps that a round of everything takes, about: for the estimate alone."""
 
 
-def steps(name: str, size: int, batch: int) -> dict[str, Step]:
-    """ERM and the cases, each on a network of its own with the same weights, in training mode."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(batch, 1, size, size, generator=generator)
-    label = (torch.arange(batch) % 2).float()[:, None]
-    cotangent = torch.ones(batch, 1)
+class SmallCNN(nn.Module):
+    """Three stages of convolution with bias, ReLU and max pooling, and a linear layer: for 28 x 28 in colour."""
 
-    def fresh() -> tuple[torch.nn.Module, Callable[[torch.Tensor], None]]:
-        network = build_classifier(name, 0).train()
-        optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
+    def __init__(self, classes: int, widths: tuple[int, ...] = (32, 64, 128)) -> None:
+        super().__init__()
+        self.stage1, self.stage2, self.stage3 = (
+            nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+            for before, after in zip((3, *widths), widths, strict=False)
+        )
+        self.head = nn.Linear(widths[-1] * 3 * 3, classes)
 
-        def update(loss: torch.Tensor) -> None:
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.stage3(self.stage2(self.stage1(x))).flatten(1))
+        return logits
 
-        return network, update
 
-    def heatmaps(layers: tuple[str, ...], epsilon: float) -> Step:
-        network, update = fresh()
-        heatmap_pass = HeatmapPass(network, x, layers)
-        with torch.no_grad():
-            stored = heatmap_pass(x, cotangent, epsilon=epsilon).maps
-        teacher = {layer: torch.randn(found.shape, generator=generator) for layer, found in stored.items()}
-        assert len(teacher) == 1 + len(layers)
+@dataclass(frozen=True)
+class Subject:
+    """A network to be measured, and what it is fed."""
 
-        def step() -> None:
-            found = heatmap_pass(x, cotangent, epsilon=epsilon).maps
-            update(torch.stack([heatmap_energy_distance(found[layer], teacher[layer]) for layer in teacher]).mean())
+    name: str
+    pixels: int
+    batch: int
+    classes: int = 1
 
-        return step
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The hidden layers whose maps are matched."""
+        return ("stage1", "stage2", "stage3") if self.name == "small_cnn" else BACKBONES[self.name].layers
 
-    def erm() -> Step:
-        network, update = fresh()
-        return lambda: update(binary_cross_entropy_with_logits(network(x), label))
+    def build(self) -> nn.Module:
+        """The network with fresh weights, the same each time, in training mode."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            if self.name == "small_cnn":
+                return SmallCNN(self.classes).train()
+            network = build_classifier(self.name, SEED)
+            if self.classes > 1:
+                head = head_of(network, self.name)
+                network.set_submodule(backbone(self.name).head, nn.Linear(head.in_features, self.classes))
+            return network.train()
 
-    def autograd() -> Step:
-        network, update = fresh()
-        teacher = torch.randn(x.shape, generator=generator)
+    def radiographs(self) -> Tensor:
+        """A batch of noise: the time of a step does not depend on what it sees."""
+        channels = 3 if self.name == "small_cnn" else 1
+        generator = torch.Generator().manual_seed(SEED)
+        return torch.rand(self.batch, channels, self.pixels, self.pixels, generator=generator)
 
-        def step() -> None:
-            shown = x.clone().requires_grad_()
-            gradient = torch.autograd.grad(network(shown).sum(), shown, create_graph=True)[0]
-            update(heatmap_energy_distance(shown * gradient, teacher))
 
-        return step
+SUBJECTS = (
+    Subject("small_cnn", 28, 128, 10),
+    Subject("small_resnet", 64, 32),
+    Subject("resnet18", 224, 8),
+    Subject("densenet121", 224, 8),
+)
+QUICK = (Subject("small_cnn", 28, 4, 10), Subject("small_resnet", 16, 2))
 
-    layers = BACKBONES[name].layers
-    return {
-        "erm": erm(),
-        "input": heatmaps((), 0.0),
-        "layers": heatmaps(layers, 0.0),
-        "input, exact ε": heatmaps((), EXACT),
-        "layers, exact ε": heatmaps(layers, EXACT),
-        "autograd": autograd(),
+
+class Training:
+    """One network in training, with its optimiser, by one case's loss."""
+
+    def __init__(self, subject: Subject, device: torch.device, layers: tuple[str, ...] | None = None) -> None:
+        """With `layers` a HeatmapPass and stored teacher maps too; () is the input map alone."""
+        self.subject, self.network = subject, subject.build().to(device)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=1e-4)
+        self.x = subject.radiographs().to(device)
+        self.label = (torch.arange(subject.batch) % max(subject.classes, 2)).to(device)
+        self.generator = torch.Generator().manual_seed(SEED)
+        self.teacher: dict[str, Tensor] = {"input": self.noise(self.x)}
+        if layers is not None:
+            self.heatmap_pass = HeatmapPass(self.network, self.x, layers)
+            with torch.no_grad():
+                found = self.heatmap_pass(self.x, self.cotangent()).maps
+            self.teacher = {layer: self.noise(heatmap) for layer, heatmap in found.items()}
+            assert list(self.teacher) == ["input", *layers]
+
+    def noise(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self.generator).to(like.device)
+
+    def cotangent(self) -> Tensor:
+        """The logit where there is one; otherwise a ±1 mix of all logits, drawn anew for every step."""
+        shape = (self.subject.batch, self.subject.classes)
+        mix = (
+            torch.randint(2, shape, generator=self.generator) * 2.0 - 1
+            if self.subject.classes > 1
+            else torch.ones(shape)
+        )
+        return mix.to(self.x.device)
+
+    def update(self, loss: Tensor) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+
+    def erm(self) -> None:
+        logits = self.network(self.x)
+        if self.subject.classes == 1:
+            self.update(binary_cross_entropy_with_logits(logits[:, 0], self.label.float()))
+        else:
+            self.update(cross_entropy(logits, self.label))
+
+    def heatmaps(self, epsilon: float = 0.0, exact: bool = True) -> None:
+        found = self.heatmap_pass(self.x, self.cotangent(), epsilon=epsilon, exact=exact).maps
+        wanted = self.teacher
+        self.update(torch.stack([heatmap_energy_distance(found[layer], wanted[layer]) for layer in wanted]).mean())
+
+    def autograd(self) -> None:
+        shown = self.x.clone().requires_grad_()
+        chosen = (self.network(shown) * self.cotangent()).sum()
+        gradient = torch.autograd.grad(chosen, shown, create_graph=True)[0]
+        self.update(heatmap_energy_distance(shown * gradient, self.teacher["input"]))
+
+    def memory(self, step: Step) -> dict[str, int]:
+        """The step's own peak, and with it what is held from step to step."""
+        peak = peak_bytes(step, self.x.device)
+        return {
+            "peak_bytes": peak,
+            "total_bytes": peak + held_bytes(self.network, self.optimiser, [self.x, *self.teacher.values()]),
+        }
+
+    def check(self) -> None:
+        """Numbers that are not finite, or denormal, are computed at another speed."""
+        assert all(bool(torch.isfinite(parameter).all()) for parameter in self.network.parameters())
+
+
+def costs(subject: Subject, rounds: int, device: torch.device) -> list[dict[str, Any]]:
+    """Every case against ERM."""
+    erm, autograd = Training(subject, device), Training(subject, device)
+    of_input, of_layers = Training(subject, device, ()), Training(subject, device, subject.layers)
+    steps: dict[str, tuple[Training, Step]] = {
+        "erm": (erm, erm.erm),
+        "input": (of_input, of_input.heatmaps),
+        "layers": (of_layers, of_layers.heatmaps),
+        "input, exact ε": (of_input, lambda: of_input.heatmaps(EXACT)),
+        "layers, exact ε": (of_layers, lambda: of_layers.heatmaps(EXACT)),
+        "input, detached ε": (of_input, lambda: of_input.heatmaps(EXACT, exact=False)),
+        "autograd": (autograd, autograd.autograd),
     }
+    numbers: dict[str, dict[str, float]] = {}
+    for group in SIDE_BY_SIDE:
+        found = alternate({case: steps[case][1] for case in group}, rounds)
+        for case in group:
+            if case != "erm":
+                numbers[case] = ratios(found, case, "erm")
+                print(f"{subject.name}: {CASES[case]}: {numbers[case]['cpu_ratio']:.2f} ERM steps", flush=True)
+    usual = erm.memory(erm.erm)
+    rows = []
+    for case in CASES:
+        training, step = steps[case]
+        used = training.memory(step)
+        training.check()
+        compared = {
+            "peak_ratio": used["peak_bytes"] / usual["peak_bytes"],
+            "total_ratio": used["total_bytes"] / usual["total_bytes"],
+        }
+        place = {"network": subject.name, "pixels": subject.pixels, "batch": subject.batch, "classes": subject.classes}
+        rows.append({**place, "maps": len(training.teacher), "case": case, **numbers[case], **used, **compared})
+        print(f"{subject.name}: {CASES[case]}: {compared['peak_ratio']:.2f} of ERM's peak of memory", flush=True)
+    return rows
 
 
-def timed(step: Step) -> tuple[float, float]:
-    """Seconds of process CPU time and of wall time."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    step()
-    return time.process_time() - cpu, time.perf_counter() - wall
-
-
-def measure(case: Step, erm: Step, pairs: int) -> dict[str, float]:
-    """Medians over interleaved pairs of one step of each; the first of either warms up and is not counted."""
-    case(), erm()
-    ratios: list[tuple[float, float]] = []
-    seconds: list[float] = []
-    for pair in range(pairs):
-        order = (case, erm) if pair % 2 else (erm, case)
-        times = {step: timed(step) for step in order}
-        ratios.append((times[case][0] / times[erm][0], times[case][1] / times[erm][1]))
-        seconds.append(times[case][1])
-    cpu, wall = ([pair[kind] for pair in ratios] for kind in (0, 1))
-    quarters = statistics.quantiles(cpu, n=4)
-    return {
-        "cpu_ratio": statistics.median(cpu),
-        "cpu_ratio_low": quarters[0],
-        "cpu_ratio_high": quarters[2],
-        "wall_ratio": statistics.median(wall),
-        "wall_seconds": statistics.median(seconds),
+def costs_of_classes(subject: Subject, rounds: int, device: torch.device) -> dict[str, Any]:
+    """TEA's step with 2, 10 and 30 logits against ERM's with as many, and with 30 against 2."""
+    steps: dict[str, Step] = {}
+    for classes in (FEW, SOME, MANY):
+        of_classes = replace(subject, classes=classes)
+        steps[f"erm {classes}"] = Training(of_classes, device).erm
+        steps[f"tea {classes}"] = Training(of_classes, device, ()).heatmaps
+    order = (f"erm {FEW}", f"tea {FEW}", f"tea {MANY}", f"erm {MANY}", f"erm {SOME}", f"tea {SOME}")
+    found = alternate({name: steps[name] for name in order}, rounds)
+    row: dict[str, Any] = {
+        "network": subject.name,
+        "pixels": subject.pixels,
+        "batch": subject.batch,
+        "over_erm": {str(classes): ratios(found, f"tea {classes}", f"erm {classes}") for classes in (FEW, SOME, MANY)},
+        "many_over_few": ratios(found, f"tea {MANY}", f"tea {FEW}"),
     }
+    print(f"{subject.name}: {MANY} classes: {row['many_over_few']['cpu_ratio']:.2f} times {FEW} classes", flush=True)
+    return row
+
+
+# ---- tables
+
+COSTS = {
+    "network": "left",
+    "pixels": "right",
+    "batch": "right",
+    "step": "left",
+    "CPU time / ERM": "right",
+    "wall time / ERM": "right",
+    "to reach": "left",
+    "peak memory / ERM": "right",
+    "to reach ": "left",
+    "all memory / ERM": "right",
+    "ms": "right",
+    "MiB": "right",
+}
+CLASSES = {
+    "network": "left",
+    **{f"{classes} classes / ERM": "right" for classes in (FEW, SOME, MANY)},
+    f"{MANY} classes / {FEW} classes": "right",
+    "to reach": "left",
+}
+
+
+def verdict(value: float, bar: float | None) -> str:
+    """Whether a number, to the two places that are shown, is as low as it should be."""
+    return "" if bar is None else f"≤ {bar}: {'reached' if round(value, 2) <= bar else 'missed'}"
 
 
 def rows(found: dict[str, Any]) -> list[str]:
-    """The results as lines of a Markdown table."""
-    lines = [COLUMNS, "| --- | ---: | ---: | --- | ---: | ---: | ---: |"]
-    for row in found["results"]:
-        cpu = f"{row['cpu_ratio']:.2f} ({row['cpu_ratio_low']:.2f} to {row['cpu_ratio_high']:.2f})"
-        place = f"| {row['network']} | {row['pixels']} | {row['batch']} | {CASES[row['case']]} "
-        lines.append(f"{place}| {cpu} | {row['wall_ratio']:.2f} | {1000 * row['wall_seconds']:.0f} |")
-    return lines
+    """The results as two Markdown tables."""
+    lines = []
+    for row in found["results"]["costs"]:
+        aimed = row["network"] in AIMED_AT
+        lines.append(
+            [
+                row["network"],
+                str(row["pixels"]),
+                str(row["batch"]),
+                CASES[row["case"]].replace("hidden maps", f"{row['maps'] - 1} hidden maps"),
+                spread(row),
+                f"{row['wall_ratio']:.2f}",
+                verdict(judged(found, row), TIME_TO_REACH.get(row["case"]) if aimed else None),
+                f"{row['peak_ratio']:.2f}",
+                verdict(row["peak_ratio"], MEMORY_TO_REACH.get(row["case"]) if aimed else None),
+                f"{row['total_ratio']:.2f}",
+                f"{1000 * row['wall_seconds']:.0f}",
+                f"{row['peak_bytes'] / 2**20:.0f}",
+            ]
+        )
+    of_classes = [
+        [
+            row["network"],
+            *(f"{row['over_erm'][str(classes)]['cpu_ratio']:.2f}" for classes in (FEW, SOME, MANY)),
+            spread(row["many_over_few"]),
+            verdict(judged(found, row["many_over_few"]), CLASSES_TO_REACH),
+        ]
+        for row in found["results"]["classes"]
+    ]
+    return [*table(COSTS, lines), "", *table(CLASSES, of_classes)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--large", action="store_true", help="also ResNet-18 and DenseNet-121 at 224 pixels")
-    parser.add_argument("--pairs", type=int, default=20, help="interleaved pairs per case")
-    parser.add_argument("--to", type=Path, default=Path("runs/benchmarks/lrp_step.json"), help="where the JSON goes")
-    asked = parser.parse_args()
-    if asked.pairs < 2:
-        parser.error("--pairs: a median with its quartiles needs at least 2")
-    found: dict[str, Any] = {"made_with": provenance(), "pairs": asked.pairs, "results": []}
-    for name, size, batch in SMALL + (LARGE if asked.large else ()):
-        built = steps(name, size, batch)
-        for case in CASES:
-            numbers = measure(built[case], built["erm"], asked.pairs)
-            found["results"].append({"network": name, "pixels": size, "batch": batch, "case": case, **numbers})
-            print(f"{name}, {size} px, {CASES[case]}: {numbers['cpu_ratio']:.2f} ERM steps", flush=True)
-    write_json(asked.to, found)
-    print("\n".join(["", *rows(read_json(asked.to)), "", f"{asked.pairs} pairs per case; written to {asked.to}"]))
+def judged(found: dict[str, Any], numbers: dict[str, float]) -> float:
+    """On a CPU its time, which a busy machine disturbs least; beside a GPU the CPU mostly waits."""
+    return numbers["cpu_ratio" if found["device"] == "cpu" else "wall_ratio"]
+
+
+def estimate(subject: Subject, rounds: int, device: torch.device) -> float:
+    """Seconds that a subject will take, from one ERM step of it."""
+    training = Training(subject, device)
+    training.erm()
+    seconds = timed(training.erm)[1]
+    return (rounds + 3) * EXPECTED * seconds + (120 if subject.name == "densenet121" else 20)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    made = parser(__doc__ or "", "lrp_step")
+    made.add_argument("--networks", nargs="+", choices=[subject.name for subject in SUBJECTS], help="only these")
+    made.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to measure")
+    asked = parsed(made, arguments)
+    device = torch.device(asked.device)
+    subjects = [one for one in (QUICK if asked.quick else SUBJECTS) if not asked.networks or one.name in asked.networks]
+    seconds = sum(estimate(subject, asked.rounds, device) for subject in subjects)
+    print(f"{', '.join(subject.name for subject in subjects)}: about {1 + seconds / 60:.0f} minutes", flush=True)
+    measures: dict[str, Callable[[Subject], Any]] = {
+        "costs": lambda subject: costs(subject, asked.rounds, device),
+        "classes": lambda subject: [costs_of_classes(subject, asked.rounds, device)],
+    }
+    results = {name: [row for subject in subjects for row in measure(subject)] for name, measure in measures.items()}
+    finish(asked, rows, results, device=asked.device)
 
 
 if __name__ == "__main__":
