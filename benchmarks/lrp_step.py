@@ -37,7 +37,7 @@ from measuring import (
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from medtea.lrp import HeatmapPass, heatmap_energy_distance
+from medtea.lrp import HeatmapPass, heatmap_energy_distance, one_logit, random_mix
 from medtea.training.networks import BACKBONES, backbone, build_classifier, head_of
 
 EXACT = 0.01
@@ -147,12 +147,8 @@ class Training:
 
     def cotangent(self) -> Tensor:
         """The logit where there is one; otherwise a ±1 mix of all logits, drawn anew for every step."""
-        shape = (self.subject.batch, self.subject.classes)
-        mix = (
-            torch.randint(2, shape, generator=self.generator) * 2.0 - 1
-            if self.subject.classes > 1
-            else torch.ones(shape)
-        )
+        batch, classes = self.subject.batch, self.subject.classes
+        mix = random_mix(batch, classes, self.generator) if classes > 1 else one_logit(batch, classes)
         return mix.to(self.x.device)
 
     def update(self, loss: Tensor) -> None:

@@ -73,16 +73,16 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
     module = bay.load(methods, settings.method, "distil.method")
     sees: frozenset[Field] = module.Method.sees
     network = build_classifier(settings.network, named_seed(work.seed, "student")).to(work.device)
+    view = _view(work, teacher, sees)
     method: Method = module.Method(
-        network,
-        head_of(network, settings.network),
-        parse(module.Settings, settings.options),
-        _view(work, teacher, sees),
+        network, head_of(network, settings.network), parse(module.Settings, settings.options), view
     )
     is_training = table["split"].to_numpy()[bank.rows] == Split.TRAIN
     selecting = np.flatnonzero(~is_training)
-    watched = _loader(work, settings, LOOKS_AT, bank, table, some_of(selecting), layers=[INPUT])
-    relative = read_json(teacher.card)["epsilon_relative"]
+    watch = None
+    if settings.watch:
+        watched = _loader(work, settings, LOOKS_AT, bank, table, some_of(selecting), layers=[INPUT])
+        watch = Watch(network, watched, view.relative)
     with work.tracker.child(settings.name, settings.model_dump(mode="json")) as tracked:
         history = train(
             method,
@@ -92,7 +92,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
             folder=stage.folder,
             name=settings.name,
             log=tracked.metrics,
-            watch=Watch(network, watched, relative) if settings.watch else None,
+            watch=watch,
         )
     write_weights(artefact.student, network)
     write_json(

@@ -21,7 +21,7 @@ from medtea.lrp.rules import Setting, Step
 from medtea.lrp.rules.linear import Affine, Convolution
 from medtea.lrp.rules.norms import BatchNorm
 from medtea.lrp.rules.step import least
-from medtea.lrp.trace import Operator, Ref, trace
+from medtea.lrp.trace import Operator, Ref, place, trace
 
 TOTAL = "all biases"
 
@@ -113,7 +113,7 @@ class HeatmapPass(nn.Module):
                 flows=tuple(name is not None for name in op.inputs),
                 gated=op.gated,
                 running=statistics == "running",
-                z_plus=z_plus,
+                z_plus=z_plus and op.step is Convolution,
                 keeps_value=z_plus or (input_box is not None and self.folded.get(i) == self._boxed),
                 box=input_box if i == self._boxed else None,
             )
@@ -190,7 +190,7 @@ class HeatmapPass(nn.Module):
                     with torch.set_grad_enabled(graph and keep):
                         values[op.name] = step.forward(*arguments, **named)
                 except UsageError as error:
-                    raise UsageError(f"In {_where(op)}: {error}") from None
+                    raise UsageError(f"In {place(op.paths)}: {error}") from None
             for name in op.finished:
                 if name not in wanted:
                     del values[name]
@@ -290,16 +290,11 @@ def _add(biases: dict[str, Tensor], op: Operator, absorbed: Tensor | None) -> No
     biases[path] = biases[path] + absorbed if path in biases else absorbed
 
 
-def _where(op: Operator) -> str:
-    path = op.paths[-1] if op.paths else ""
-    return f"module {path!r}" if path else "the network itself"
-
-
 def _refuse_turned(operators: Sequence[Operator]) -> None:
     """Refuse what is counted per radiograph where a value's first dimension counts something else."""
     if operators:
         raise UsageError(
-            f"In {_where(operators[0])}, {operators[0].target} works on a value whose first dimension is not the "
+            f"In {place(operators[0].paths)}, {operators[0].target} works on a value whose first dimension is not the "
             "radiographs (tokens first, say). Biases, relative ε and an ε per radiograph need it to be; one ε for all, "
             "and maps without biases, do not."
         )

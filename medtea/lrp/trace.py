@@ -166,7 +166,7 @@ class _Reader:
         if str(target) == GETITEM and isinstance(node.args[0], fx.Node) and node.args[0].name in self.splits:
             target, arguments = self._part(self.splits[node.args[0].name], int(arguments[1]))
         paths = tuple(path for path in _paths(node) if path in self.modules)
-        where = f"module {paths[-1]!r}" if paths and paths[-1] else "the network itself"
+        where = place(paths)
         for name in _names((arguments, list(named.values()))):
             if name in self.stale:
                 raise UsageError(
@@ -261,6 +261,11 @@ class _Reader:
         if isinstance(argument, list | tuple):
             return tuple(self._refs(item) for item in argument)
         return argument
+
+
+def place(paths: Sequence[str]) -> str:
+    """Where an operator ran, for messages, from the paths of its modules."""
+    return f"module {paths[-1]!r}" if paths and paths[-1] else "the network itself"
 
 
 def _names(argument: Any) -> Iterator[str]:

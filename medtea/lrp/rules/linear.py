@@ -42,7 +42,7 @@ class Affine(Step):
     @property
     def splits(self) -> bool:
         """Whether relevance is shared out by z+ or z^B here."""
-        return self.setting.box is not None
+        return self.setting.z_plus or self.setting.box is not None
 
     def remember(self, x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor) -> Tensor:
         """Keep what the way back needs."""
@@ -65,8 +65,8 @@ class Affine(Step):
         # Where x is 0 neither part has a share, so G is free there; 0 keeps the map's slope finite.
         plus, minus = self.x.clamp_min(0), self.x.clamp_max(0)
         positive, negative = weight.clamp_min(0), weight.clamp_max(0)
-        self.share = self._share(g, self.apply(plus, positive) + self.apply(minus, negative))
-        return (self.back(self.share, positive) * (self.x > 0) + self.back(self.share, negative) * (self.x < 0),)
+        share = self._share(g, self.apply(plus, positive) + self.apply(minus, negative))
+        return (self.back(share, positive) * (self.x > 0) + self.back(share, negative) * (self.x < 0),)
 
     def relevance_in_box(self, g: Tensor) -> Tensor:
         """R of the input by z^B; not a multiple of the input, so it is R and not G."""
@@ -75,31 +75,30 @@ class Affine(Step):
         positive, negative = weight.clamp_min(0), weight.clamp_max(0)
         least, most = torch.full_like(self.x, low), torch.full_like(self.x, high)
         z = self.apply(self.x, weight) - self.apply(least, positive) - self.apply(most, negative)
-        self.share = self._share(g, z)
-        parts = ((self.x, weight, 1), (least, positive, -1), (most, negative, -1))
-        return sum((sign * x * self.back(self.share, w) for x, w, sign in parts), start=torch.zeros_like(self.x))
+        share = self._share(g, z)
+        return (
+            self.x * self.back(share, weight) - least * self.back(share, positive) - most * self.back(share, negative)
+        )
 
     def _share(self, g: Tensor, z: Tensor) -> Tensor:
         """R / z, 0 where z is 0."""
-        y = self.y if self.merged is None else self.setting.seen(self.merged.y)
         self.nobody = z == 0
-        return torch.where(self.nobody, 0.0, y * g / torch.where(self.nobody, 1.0, z))
+        return torch.where(self.nobody, 0.0, self._value() * g / torch.where(self.nobody, 1.0, z))
+
+    def _value(self) -> Tensor:
+        """y, of the merged batch norm if there is one."""
+        return self.y if self.merged is None else self.setting.seen(self.merged.y)
 
     def absorbed(self, g: Tensor, parts: Sequence[Tensor]) -> Tensor | None:
-        """B G; by z+ and z^B only what nobody could be paid."""
+        """The bias's part, b G; by z+ and z^B only what nobody could be paid."""
         del parts
         if self.splits:
-            y = self.y if self.merged is None else self.setting.seen(self.merged.y)
-            return torch.where(self.nobody, y * g, 0.0)
-        shift = None if self.merged is None else self.merged.shift()
+            return torch.where(self.nobody, self._value() * g, 0.0)
         bias = self.bias
-        if bias is not None and self.merged is not None:
-            bias = bias * self.merged.factor()
-        if bias is None and shift is None:
-            return None
-        total = shift if bias is None else bias if shift is None else bias + shift
-        assert total is not None
-        return g * self.along(total, g.ndim)
+        if self.merged is not None:
+            shift = self.merged.shift()
+            bias = shift if bias is None else bias * self.merged.factor() + shift
+        return None if bias is None else g * self.along(bias, g.ndim)
 
     def along(self, bias: Tensor, ndim: int) -> Tensor:
         """The bias so that it broadcasts over the output."""
@@ -108,11 +107,6 @@ class Affine(Step):
 
 class Convolution(Affine):
     """Back through the transposed convolution, with the output padding that restores the input's exact size."""
-
-    @property
-    def splits(self) -> bool:
-        """See Affine."""
-        return self.setting.z_plus or self.setting.box is not None
 
     def forward(
         self,

@@ -90,31 +90,33 @@ class AdaptiveAveragePool(Step):
         return (g.squeeze(2) if self.flat else g,)
 
 
-class Mean(Step):
-    """Mean over dimensions, back in equal parts."""
-
-    def forward(self, x: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:
-        """Mean over `dim`."""
-        self.shape, self.dims, self.keepdim = x.shape, sorted(d % x.ndim for d in dim), keepdim
-        return x.mean(dim=self.dims, keepdim=keepdim)
-
-    def adjoint(self, g: Tensor) -> Sequence[Tensor]:
-        """G over the number of averaged values."""
-        if not self.keepdim:
-            for d in self.dims:
-                g = g.unsqueeze(d)
-        return ((g / math.prod(self.shape[d] for d in self.dims)).expand(self.shape),)
-
-
-class Sum(Mean):
+class Sum(Step):
     """Sum over dimensions: all get the same G."""
 
     def forward(self, x: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:
         """Sum over `dim`."""
-        self.shape, self.dims, self.keepdim = x.shape, sorted(d % x.ndim for d in dim), keepdim
+        self._remember(x, dim, keepdim)
         return x.sum(dim=self.dims, keepdim=keepdim)
 
     def adjoint(self, g: Tensor) -> Sequence[Tensor]:
         """G for each of the summed values."""
-        (mean,) = super().adjoint(g)
-        return (mean * math.prod(self.shape[d] for d in self.dims),)
+        if not self.keepdim:
+            for d in self.dims:
+                g = g.unsqueeze(d)
+        return (g.expand(self.shape),)
+
+    def _remember(self, x: Tensor, dim: Sequence[int], keepdim: bool) -> None:
+        self.shape, self.dims, self.keepdim = x.shape, sorted(d % x.ndim for d in dim), keepdim
+
+
+class Mean(Sum):
+    """Mean over dimensions, back in equal parts."""
+
+    def forward(self, x: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:
+        """Mean over `dim`."""
+        self._remember(x, dim, keepdim)
+        return x.mean(dim=self.dims, keepdim=keepdim)
+
+    def adjoint(self, g: Tensor) -> Sequence[Tensor]:
+        """G over the number of averaged values."""
+        return super().adjoint(g / math.prod(self.shape[d] for d in self.dims))

@@ -23,7 +23,7 @@ class Setting:
         relative: ε counts in means of |a| of the layer, per radiograph.
         exact: Gradients of the heatmap flow through all that its rules take from the activations.
         running: Batch norm normalises by its running statistics in train mode too.
-        z_plus: Convolutions follow the z+ rule.
+        z_plus: This operator follows z+.
         keeps_value: The value this operator gives is asked for on the way back.
         box: Least and largest value of the radiograph, for the one operator that follows z^B.
     """
@@ -44,7 +44,7 @@ class Setting:
         return a if self.exact else a.detach()
 
     def kept_share(self, z: Tensor, g: Tensor) -> Tensor:
-        """G |z| / (|z| + ε): what ε leaves of G. z must not be negative where its sign matters no more."""
+        """G |z| / (|z| + ε): what ε leaves of G."""
         if self.epsilon is None:
             return g
         size = z.abs()
