@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from medtea.core.errors import UsageError, nearest
 from medtea.lrp import relevance
+from medtea.lrp.trace import evaluating
 
 
 def explain(network: nn.Module, radiograph: Tensor, *, by: str = "lrp", logit: int = 0, **options: Any) -> Tensor:
@@ -41,13 +42,8 @@ def explain(network: nn.Module, radiograph: Tensor, *, by: str = "lrp", logit: i
     """
     if by not in EXPLAINERS:
         raise UsageError(f"by: '{by}' is not known. {nearest(by, EXPLAINERS)}")
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
+    with evaluating(network):
         return EXPLAINERS[by](network, radiograph, logit, options).detach()
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _lrp(network: nn.Module, radiograph: Tensor, logit: int, options: dict[str, Any]) -> Tensor:

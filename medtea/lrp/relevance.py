@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from medtea.core.names import INPUT
 from medtea.lrp.adjoint import HeatmapPass
 from medtea.lrp.cotangents import one_logit
+from medtea.lrp.trace import evaluating
 
 
 def relevance(
@@ -45,14 +46,8 @@ def relevance(
     References:
         LRP-ε: Bach et al., PLoS ONE 10(7), 2015. LRP-Flex: Bassi et al., IEEE Access 12, 2024.
     """
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
+    with evaluating(network), torch.no_grad():
         heatmap_pass = HeatmapPass(network, radiograph, convolutions=convolutions, input_box=input_box)
         cotangent = one_logit(len(radiograph), heatmap_pass.classes, logit).to(radiograph)
-        with torch.no_grad():
-            heatmap: Tensor = heatmap_pass(radiograph, cotangent, epsilon=epsilon, relative=relative).maps[INPUT]
+        heatmap: Tensor = heatmap_pass(radiograph, cotangent, epsilon=epsilon, relative=relative).maps[INPUT]
         return heatmap
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

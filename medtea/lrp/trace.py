@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator as arithmetic
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -84,24 +85,32 @@ class Trace:
         return {path: op.name for op in self.operators if op.step is not None for path in op.paths if path}
 
 
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode; afterwards every module is in the mode it was in."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 def trace(network: nn.Module, example: Tensor) -> Trace:
     """The operators of `network` for radiographs shaped as `example`, whatever the batch size.
 
     Raises:
         UsageError: the network cannot be traced, has an operator without a rule, or does not return (batch, K) logits.
     """
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
     try:
         # Two radiographs: torch.export takes a batch of one for a constant.
         batch = example.detach()[:1].expand(2, *example.shape[1:]).contiguous()
-        exported = torch.export.export(network, (batch,), dynamic_shapes=({0: Dim.DYNAMIC},), strict=False)
+        with evaluating(network):
+            exported = torch.export.export(network, (batch,), dynamic_shapes=({0: Dim.DYNAMIC},), strict=False)
     except Exception as error:  # torch.export has no common error class
         reason = str(error).strip().partition("\n")[0]
         raise UsageError(f"The network cannot be traced by torch.export, which says: {reason}") from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     return _read(network, exported, tuple(example.shape[1:]))
 
 

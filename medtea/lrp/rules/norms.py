@@ -97,7 +97,7 @@ class Normalisation(Step):
         self.inverse = (variance + eps).rsqrt()
 
     def adjoint(self, g: Tensor) -> Sequence[Tensor]:
-        """H - mean(h), h = G γ / σ."""
+        """What is left of h = G γ / σ without its mean."""
         scaled = g if self.weight is None else g * self.along(self.weight, g.ndim)
         h = scaled.reshape(self.grouped) * self.inverse
         return ((h - h.mean(-1, keepdim=True)).reshape(g.shape),)
