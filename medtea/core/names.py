@@ -25,9 +25,13 @@ class View(StrEnum):
 
 
 class Role(StrEnum):
-    """What a hospital is for: EXTERNAL hospitals are seen by no training or selection step."""
+    """What a hospital is for: EXTERNAL hospitals are seen by no training or selection step.
+
+    UNBIASED ones hold a small set in which the shortcut says nothing; only who declares to see it is trained on it.
+    """
 
     TRAIN = "train"
+    UNBIASED = "unbiased"
     EXTERNAL = "external"
     EXTRA = "extra"
 
@@ -46,10 +50,14 @@ class Field(StrEnum):
     RADIOGRAPH = "radiograph"
     LABEL = "label"
     LUNG_MASK = "lung_mask"
+    TWIN = "twin"
     HOSPITAL = "hospital"
+    UNBIASED = "unbiased"
     TEACHER_HEATMAP = "teacher_heatmap"
     TEACHER_LOGIT = "teacher_logit"
     TEACHER_HEAD = "teacher_head"
+    TEACHER_FEATURES = "teacher_features"
+    TEACHER_GRADIENT = "teacher_gradient"
 
 
 @dataclass(frozen=True)
@@ -83,13 +91,18 @@ class IndexArtefact(Artefact):
 
     @property
     def radiographs(self) -> Path:
-        """Float16 (radiographs, size, size) in [0, 1], bright is dense."""
+        """Float16 (radiographs, size, size) in [0, 1], bright is dense; of scenes (images, 3, size, size)."""
         return self.folder / "radiographs.npy"
 
     @property
     def given_masks(self) -> Path:
         """Bytes 0 or 1, same shape: the source's own lung masks, 0 everywhere where none was given."""
         return self.folder / "given_masks.npy"
+
+    @property
+    def twins(self) -> Path:
+        """Scenes only. Float16, shape of the radiographs: each image again without what biases it."""
+        return self.folder / "twins.npy"
 
     @property
     def refused(self) -> Path:
