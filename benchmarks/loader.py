@@ -49,7 +49,7 @@ def filled(folder: Path, training: Training, entries: int) -> Bank:
     """A bank whose maps have the right shapes and are noise: what is in them takes no time."""
     bank = made_bank(folder, training.subject.pixels, entries)
     shapes = {layer: heatmap.shape[1:] for layer, heatmap in training.teacher.items()}
-    writer = HeatmapWriter(bank, shapes, dict.fromkeys(shapes, 4.0))
+    writer = HeatmapWriter(bank, 1, shapes, dict.fromkeys(shapes, 4.0))
     draw = np.random.default_rng(SEED)
     for entry in range(entries):
         maps = {layer: draw.standard_normal((1, *shape), dtype=np.float32) for layer, shape in shapes.items()}

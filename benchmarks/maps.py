@@ -27,7 +27,7 @@ from measuring import SEED, finish, parsed, parser, table
 from medtea.data.augment import AugmentSettings
 from medtea.data.bank import Bank, make_bank
 from medtea.teach.heatmaps import BATCH, drawn_epsilon, store_heatmaps
-from medtea.teach.teachers.masked_classifier import Teacher
+from medtea.teach.teachers.masked_classifier import Settings, Teacher
 from medtea.training.networks import BACKBONES, build_classifier
 
 REPEATS = 3
@@ -65,7 +65,7 @@ def stored(amount: Amount, entries: int) -> tuple[float, dict[str, int]]:
     """Seconds to store the maps of `entries` radiographs at the input and the hidden layers, and bytes by file."""
     with tempfile.TemporaryDirectory() as folder:
         bank = made_bank(Path(folder), amount.pixels, entries)
-        teacher = Teacher(build_classifier(amount.name, SEED))
+        teacher = Teacher(build_classifier(amount.name, SEED), Settings())
         layers = BACKBONES[amount.name].layers
         epsilon = drawn_epsilon(0.0, entries, 1, SEED)
         start = time.perf_counter()

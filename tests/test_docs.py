@@ -33,7 +33,7 @@ from medtea.core.work import provenance, read_json, write_json, write_text
 from medtea.data.index import COLUMNS, read_index
 from medtea.data.loader import Loader
 from medtea.distil import methods
-from medtea.distil.methods.method import TeacherView
+from medtea.distil.methods.method import Context
 from medtea.ingest import sources
 from medtea.ingest.sources import dicom_tree, table
 from medtea.ingest.sources.source import Candidate, Refused, file_digest
@@ -129,7 +129,7 @@ def test_the_guides_method_learns_from_what_it_declares(guides: dict[str, Module
     label = (np.arange(16) % 2).astype(np.float32)
     pictures[label == 1] += 0.5
     network = build_classifier("small_resnet", 0)
-    method = module.Method(network, head_of(network, "small_resnet"), module.Settings(), TeacherView(None, [], 0.0))
+    method = module.Method(network, head_of(network, "small_resnet"), module.Settings(), Context())
 
     def loader(generator: np.random.Generator | None) -> Loader:
         fields = {Field.RADIOGRAPH: pictures, Field.LABEL: label, Field.LUNG_MASK: pictures}

@@ -14,6 +14,7 @@ from medtea.audit import probes
 from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork, Outcome, Probe
 from medtea.core import bay
 from medtea.core.names import (
+    Field,
     IndexArtefact,
     LungsArtefact,
     OutcomesArtefact,
@@ -107,9 +108,8 @@ def _settings_of(name: str, given: dict[str, Any]) -> BaseModel:
 
 
 def _network(work: Work, name: str, artefact: TeacherArtefact | StudentArtefact) -> AuditedNetwork:
-    return AuditedNetwork(
-        name, load_classifier(artefact, work.device), sees_lungs_only=isinstance(artefact, TeacherArtefact)
-    )
+    sees_lungs_only = Field.LUNG_MASK in read_json(artefact.card)["sees_at_inference"]
+    return AuditedNetwork(name, load_classifier(artefact, work.device), sees_lungs_only=sees_lungs_only)
 
 
 def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefact) -> list[AuditedGroup]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from medtea.core.errors import UsageError
 from medtea.core.names import Field
 from medtea.core.progress import track
 from medtea.core.seeds import named_seed
@@ -51,6 +52,11 @@ class Bank:
         return float(drawn) if drawn.ndim == 0 else drawn
 
     @property
+    def cotangent(self) -> Array | None:
+        """The mix of logits that each heatmap explains, (entries, copies, K); None where there is one logit."""
+        return self.array("cotangent") if (self.folder / "cotangent.npy").exists() else None
+
+    @property
     def layers(self) -> list[str]:
         """What is stored: the heatmaps at the input and hidden layers, and the biases."""
         return list(read_json(self.folder / "heatmap_scales.json"))
@@ -61,6 +67,7 @@ def make_bank(
     *,
     radiographs: Array,
     lung_masks: Array,
+    twins: Array | None = None,
     rows: Array,
     copies: int,
     settings: AugmentSettings,
@@ -70,42 +77,54 @@ def make_bank(
 
     Args:
         folder: Where the bank goes.
-        radiographs: (n, size, size) in [0, 1].
-        lung_masks: Same shape, 0 or 1.
+        radiographs: (n, size, size) or (n, channels, size, size) in [0, 1].
+        lung_masks: (n, size, size), 0 or 1.
+        twins: Debiased twins, shape of the radiographs; only of images that are not augmented.
         rows: (entries,) rows to take.
         copies: At least 1; the first is the radiograph unchanged.
         settings: How far the copies may differ.
         seed: The run's seed.
+
+    Raises:
+        UsageError: colour images or twins in more than one copy; augmentation here is for radiographs.
     """
+    if copies > 1 and (radiographs.ndim > 3 or twins is not None):
+        raise UsageError("Scenes are not augmented; make their bank with one copy.")
     size = radiographs.shape[-1]
     folder.mkdir(parents=True, exist_ok=True)
-    shape = (len(rows), copies, size, size)
-    images = open_memmap(folder / "radiograph.npy", mode="w+", dtype=np.float16, shape=shape)
-    masks = open_memmap(folder / "lung_mask.npy", mode="w+", dtype=np.uint8, shape=shape)
+    images = _opened(folder, Field.RADIOGRAPH, np.float16, (len(rows), copies, *radiographs.shape[1:]))
+    masks = _opened(folder, Field.LUNG_MASK, np.uint8, (len(rows), copies, *lung_masks.shape[1:]))
+    others = [] if twins is None else [(_opened(folder, Field.TWIN, np.float16, images.shape), twins)]
     transforms = augmentation(settings, size, named_seed(seed, "bank") % 2**32)
-    for entry, row in enumerate(track(rows, "augmented copies")):
-        images[entry, 0], masks[entry, 0] = radiographs[row], lung_masks[row]
+    for entry, row in enumerate(track(rows, "augmented copies" if copies > 1 else "images")):
+        for array, source in ((images, radiographs), (masks, lung_masks), *others):
+            array[entry, 0] = source[row]
         for copy in range(1, copies):
             images[entry, copy], masks[entry, copy] = augmented_copy(transforms, radiographs[row], lung_masks[row])
-    images.flush()
-    masks.flush()
     write_array(folder / "rows.npy", np.asarray(rows))
     return Bank(folder)
+
+
+def _opened(folder: Path, field: Field, kind: type[np.generic], shape: tuple[int, ...]) -> Array:
+    return open_memmap(folder / f"{field}.npy", mode="w+", dtype=kind, shape=shape)
 
 
 class HeatmapWriter:
     """Collects the teacher's maps batch by batch into memory-mapped float16 arrays, one a layer."""
 
-    def __init__(self, bank: Bank, shapes: Mapping[str, Sequence[int]], scales: Mapping[str, float]) -> None:
+    def __init__(
+        self, bank: Bank, copies: int, shapes: Mapping[str, Sequence[int]], scales: Mapping[str, float]
+    ) -> None:
         """Open one array a layer.
 
         Args:
             bank: The bank that the maps belong to.
+            copies: Maps of each entry.
             shapes: Shape of one map by layer, (channels, height, width).
             scales: Largest magnitude expected by layer: float16 loses what is far below 1, so maps are stored
                 divided by it.
         """
-        entries, copies = bank.array("radiograph").shape[:2]
+        entries = len(bank.rows)
         self._scales = dict(scales)
         self._folder = bank.folder
         self._maps = {
@@ -135,4 +154,5 @@ def batches_of_entries(entries: int, batch_size: int) -> Iterator[slice]:
 
 def bank_fields(bank: Bank) -> dict[Field, Array]:
     """The fields that the bank itself holds."""
-    return {Field.RADIOGRAPH: bank.array("radiograph"), Field.LUNG_MASK: bank.array("lung_mask")}
+    held = (Field.RADIOGRAPH, Field.LUNG_MASK, Field.TWIN)
+    return {field: bank.array(field) for field in held if (bank.folder / f"{field}.npy").exists()}

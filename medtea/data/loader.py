@@ -24,11 +24,13 @@ Array = np.ndarray[Any, Any]
 class StoredHeatmaps:
     """The teacher's maps by layer: arrays (entries, copies, channels, height, width) and their scales.
 
-    `epsilon` is the ε they were made with: one number, or (entries, copies).
+    `epsilon` is the ε they were made with: one number, or (entries, copies). `cotangent` is the mix of logits that they
+    explain, (entries, copies, K); None where there is one logit.
     """
 
     maps: Mapping[str, tuple[Array, float]]
     epsilon: float | Array = 0.0
+    cotangent: Array | None = None
 
 
 class Batch:
@@ -37,6 +39,8 @@ class Batch:
     Attributes:
         rows: Index rows of these radiographs.
         names: For messages, what the index calls the radiographs of the whole batch, other processes' share included.
+        for_teacher: The same radiographs with what the teacher is shown of them, where a teacher is asked on the way;
+            for the teacher alone, not for the method.
     """
 
     def __init__(
@@ -46,9 +50,13 @@ class Batch:
         heatmaps: Mapping[str, Tensor],
         names: Sequence[str] = (),
         epsilon: float | Tensor = 0.0,
+        cotangent: Tensor | None = None,
+        for_teacher: Batch | None = None,
     ) -> None:
         """Hold what the loader took."""
         self._epsilon = epsilon
+        self._cotangent = cotangent
+        self.for_teacher = for_teacher
         self.rows = rows
         self.names = tuple(names)
         self._fields = dict(fields)
@@ -57,6 +65,14 @@ class Batch:
     def __len__(self) -> int:
         """Number of radiographs."""
         return len(self.rows)
+
+    def has(self, field: Field) -> bool:
+        """Whether the field was asked for."""
+        return field in self._fields
+
+    def only(self, fields: frozenset[Field]) -> Batch:
+        """The same radiographs with no more than these fields."""
+        return Batch(self.rows, {field: self[field] for field in fields}, {}, self.names)
 
     def __getitem__(self, field: Field) -> Tensor:
         """One field's values.
@@ -73,7 +89,7 @@ class Batch:
 
     @property
     def radiograph(self) -> Tensor:
-        """(batch, 1, size, size) in [0, 1]."""
+        """(batch, channels, size, size) in [0, 1]; a radiograph has one channel, a scene three."""
         return self[Field.RADIOGRAPH]
 
     @property
@@ -96,6 +112,16 @@ class Batch:
         """
         return self._epsilon if self.teacher_heatmaps else 0.0
 
+    @property
+    def heatmap_cotangent(self) -> Tensor:
+        """The mix of logits that the teacher's maps explain, (batch, K); ones where there is one logit.
+
+        Raises:
+            UsageError: the maps were not asked for.
+        """
+        some = next(iter(self.teacher_heatmaps.values()))
+        return some.new_ones(len(self), 1) if self._cotangent is None else self._cotangent
+
 
 class Loader:
     """Batches over some entries of the arrays, shuffled with a copy drawn per entry, or in order with copy 0.
@@ -111,6 +137,7 @@ class Loader:
         entries: Array,
         rows: Array,
         batch_size: int,
+        teacher_asks: frozenset[Field] = frozenset(),
         names: Iterable[str] | None = None,
         heatmaps: StoredHeatmaps | None = None,
         generator: np.random.Generator | None = None,
@@ -119,11 +146,13 @@ class Loader:
         """Hand out exactly the fields in `asks`.
 
         Args:
-            arrays: By field, (entries, copies, size, size) or (entries,).
+            arrays: By field: images (entries, copies, size, size) or (entries, copies, channels, size, size), else
+                (entries,) or (entries, copies, ...). What has fewer copies than another is drawn from again.
             asks: What the method declares to see.
             entries: Which entries of the arrays to go through.
             rows: Index row of every entry of the arrays.
             batch_size: Radiographs per batch; when shuffled, an incomplete last batch is left out of that epoch.
+            teacher_asks: What a teacher that is asked on the way is shown; no method sees it.
             names: What the index calls the radiograph of every entry ("r000123"); None: only its row is known.
             heatmaps: The teacher's maps, handed out only if TEACHER_HEATMAP is asked for.
             generator: Draws order and copy; None: in order, copy 0.
@@ -132,14 +161,16 @@ class Loader:
         Raises:
             UsageError: a field is asked for that is not there.
         """
-        absent = [field for field in asks if field in CARRIED and field not in arrays]
+        absent = [field for field in asks | teacher_asks if field in CARRIED and field not in arrays]
         if Field.TEACHER_HEATMAP in asks and heatmaps is None:
             absent.append(Field.TEACHER_HEATMAP)
         if absent:
             raise UsageError(f"Asked to see {', '.join(sorted(absent))}, which this data does not hold.")
         self._arrays = {field: arrays[field] for field in asks if field in CARRIED}
+        self._teacher_arrays = {field: arrays[field] for field in teacher_asks if field in CARRIED}
         self._heatmaps = heatmaps.maps if heatmaps is not None and Field.TEACHER_HEATMAP in asks else {}
         self._epsilon = heatmaps.epsilon if heatmaps is not None else 0.0
+        self._cotangent = heatmaps.cotangent if heatmaps is not None else None
         self._entries = np.asarray(entries)
         self._rows = np.asarray(rows)
         self._names = [f"row {row}" for row in self._rows] if names is None else list(names)
@@ -211,23 +242,39 @@ class Loader:
         share = len(entries) // self._parts
         mine = slice(self._part * share, (self._part + 1) * share)
         entries, copies = entries[mine], copies[mine]
-        fields = {field: self._take(array, entries, copies) for field, array in self._arrays.items()}
+        fields = {field: self._take(field, array, entries, copies) for field, array in self._arrays.items()}
         maps = {
-            layer: self._tensor(array[entries, copies]).mul_(scale) for layer, (array, scale) in self._heatmaps.items()
+            layer: self._tensor(_of(array, entries, copies)).mul_(scale)
+            for layer, (array, scale) in self._heatmaps.items()
         }
-        epsilon = self._epsilon if isinstance(self._epsilon, float) else self._tensor(self._epsilon[entries, copies])
-        return Batch(self._rows[entries], fields, maps, names, epsilon)
+        epsilon = self._epsilon
+        return Batch(
+            self._rows[entries],
+            fields,
+            maps,
+            names,
+            epsilon if isinstance(epsilon, float) else self._tensor(_of(epsilon, entries, copies)),
+            None if self._cotangent is None else self._tensor(_of(self._cotangent, entries, copies)),
+            self._for_teacher(fields, entries, copies),
+        )
+
+    def _for_teacher(self, fields: Mapping[Field, Tensor], entries: Array, copies: Array) -> Batch | None:
+        if not self._teacher_arrays:
+            return None
+        shown = {
+            field: fields[field] if field in fields else self._take(field, array, entries, copies)
+            for field, array in self._teacher_arrays.items()
+        }
+        return Batch(self._rows[entries], shown, {})
 
     def _copies(self) -> int:
         maps = [array for array, _ in self._heatmaps.values()]
-        return max((array.shape[1] for array in [*self._arrays.values(), *maps] if array.ndim > 1), default=1)
+        drawn = [*self._arrays.values(), *self._teacher_arrays.values(), *maps]
+        return max((array.shape[1] for array in drawn if array.ndim > 1), default=1)
 
-    def _take(self, array: Array, entries: Array, copies: Array) -> Tensor:
-        if array.ndim == 1:
-            return self._tensor(array[entries])
-        if array.ndim == 2:
-            return self._tensor(array[entries, copies])
-        return self._tensor(array[entries, copies])[:, None]
+    def _take(self, field: Field, array: Array, entries: Array, copies: Array) -> Tensor:
+        taken = self._tensor(array[entries] if array.ndim == 1 else _of(array, entries, copies))
+        return taken[:, None] if field in IMAGES and taken.ndim == 3 else taken
 
     def _tensor(self, values: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device).float()
@@ -235,13 +282,20 @@ class Loader:
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {
             "_arrays": {field: _place(array) for field, array in self._arrays.items()},
+            "_teacher_arrays": {field: _place(array) for field, array in self._teacher_arrays.items()},
             "_heatmaps": {layer: (_place(array), scale) for layer, (array, scale) in self._heatmaps.items()},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._arrays = {field: _opened(place) for field, place in self._arrays.items()}
+        self._teacher_arrays = {field: _opened(place) for field, place in self._teacher_arrays.items()}
         self._heatmaps = {layer: (_opened(place), scale) for layer, (place, scale) in self._heatmaps.items()}
+
+
+def _of(array: Array, entries: Array, copies: Array) -> Array:
+    """The drawn copy of each entry; an array with fewer copies has its own again and again."""
+    return np.asarray(array[entries, copies % array.shape[1]])
 
 
 def _place(array: Array) -> Array | Path:
@@ -254,7 +308,8 @@ def _opened(place: Array | Path) -> Array:
     return read_array(place) if isinstance(place, Path) else place
 
 
-CARRIED = frozenset(
-    {Field.RADIOGRAPH, Field.LABEL, Field.LUNG_MASK, Field.HOSPITAL, Field.TEACHER_LOGIT},
-)
+IMAGES = frozenset({Field.RADIOGRAPH, Field.LUNG_MASK, Field.TWIN})
+"""Fields on the radiograph's grid; they come with a channel axis."""
+
+CARRIED = IMAGES | {Field.LABEL, Field.HOSPITAL, Field.UNBIASED, Field.TEACHER_LOGIT}
 """Fields that travel per radiograph as an array. Heatmaps travel by layer; the teacher's head is given once."""

@@ -6,24 +6,30 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from pydantic import Field as Bound
 from pydantic import field_validator, model_validator
+from torch import nn
 
 from medtea.core import bay
-from medtea.core.names import INPUT, Field, IndexArtefact, Split, StudentArtefact, TeacherArtefact
+from medtea.core.names import INPUT, Field, IndexArtefact, StudentArtefact, TeacherArtefact
 from medtea.core.seeds import named_seed, numpy_generator
 from medtea.core.settings import StrictSettings, parse
 from medtea.core.work import Work, read_json, write_json, write_weights
 from medtea.data.bank import Bank, bank_fields
-from medtea.data.index import read_index
+from medtea.data.index import Parts, label_fields, read_index
 from medtea.data.loader import Loader, StoredHeatmaps
 from medtea.distil import methods
-from medtea.distil.methods.method import Method, TeacherView
+from medtea.distil.methods.method import Context, Method
 from medtea.distil.watch import LOOKS_AT, Watch, some_of
-from medtea.training.loop import LoopSettings, selection_rule, train
-from medtea.training.networks import backbone, build_classifier, head_of, load_classifier
+from medtea.training.asked import AskedTeacher
+from medtea.training.loop import LoopSettings, selection_rule
+from medtea.training.networks import backbone, build_classifier, head_of, load_classifier, shape_of
+from medtea.training.phases import Loaders, train_phases
 
 Array = np.ndarray[Any, Any]
+ASKED = frozenset({Field.TEACHER_FEATURES, Field.TEACHER_GRADIENT})
+"""What of the teacher is not stored: it is asked on the way."""
 
 
 class Settings(StrictSettings):
@@ -72,22 +78,47 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
     bank = Bank(teacher.bank)
     module = bay.load(methods, settings.method, "distil.method")
     sees: frozenset[Field] = module.Method.sees
-    network = build_classifier(settings.network, named_seed(work.seed, "student")).to(work.device)
-    view = _view(work, teacher, sees)
-    method: Method = module.Method(
-        network, head_of(network, settings.network), parse(module.Settings, settings.options), view
-    )
-    is_training = table["split"].to_numpy()[bank.rows] == Split.TRAIN
-    selecting = np.flatnonzero(~is_training)
+    card = read_json(teacher.card)
+    parts = Parts.of(table, bank.rows, sees_unbiased=Field.UNBIASED in sees)
+    network = _student(work, settings, card, is_adapted=Field.TEACHER_HEAD in sees)
+    context = _context(work, settings, teacher, table, bank, sees)
+    head = head_of(network, settings.network)
+    method: Method[Any] = module.Method(network, head, parse(module.Settings, settings.options), context)
+    fields = bank_fields(bank) | label_fields(table, bank.rows) | {Field.TEACHER_LOGIT: bank.array(Field.TEACHER_LOGIT)}
+
+    def loader(
+        entries: Array,
+        asks: frozenset[Field] = sees,
+        *,
+        layers: Sequence[str] | None = None,
+        shuffled: bool = False,
+    ) -> Loader:
+        stored = {layer: bank.heatmap(layer) for layer in layers or bank.layers}
+        return Loader(
+            fields,
+            asks=asks,
+            teacher_asks=frozenset(map(Field, card["sees_at_inference"])) if asks & ASKED else frozenset(),
+            entries=entries,
+            rows=bank.rows,
+            batch_size=settings.loop.batch_size,
+            names=table["radiograph"].to_numpy()[bank.rows],
+            heatmaps=StoredHeatmaps(stored, bank.epsilon, bank.cotangent),
+            generator=numpy_generator(work.seed, "distil/order") if shuffled else None,
+            device=work.device,
+        )
+
+    selecting = parts.validation()
     watch = None
     if settings.watch:
-        watched = _loader(work, settings, LOOKS_AT, bank, table, some_of(selecting), layers=[INPUT])
-        watch = Watch(network, watched, view.relative)
+        looks_at = LOOKS_AT & (fields.keys() | {Field.TEACHER_HEATMAP})
+        watch = Watch(network, loader(some_of(selecting), looks_at, layers=[INPUT]), context.relative)
     with work.tracker.child(settings.name, settings.model_dump(mode="json")) as tracked:
-        history = train(
-            method,
-            training=_loader(work, settings, sees, bank, table, np.flatnonzero(is_training), shuffled=True),
-            validation=_loader(work, settings, sees, bank, table, selecting),
+        history = train_phases(
+            method.phases(lambda: loader(parts.training())),
+            loaders=Loaders(
+                training=lambda unbiased: loader(parts.training(unbiased), shuffled=True),
+                validation=lambda unbiased: loader(parts.validation(unbiased)),
+            ),
             settings=settings.loop,
             folder=stage.folder,
             name=settings.name,
@@ -101,10 +132,12 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
             "name": settings.name,
             "method": settings.method,
             "network": settings.network,
+            "shape": shape_of(network, settings.network),
             "sees": sorted(sees),
+            "sees_at_inference": [Field.RADIOGRAPH],
             "options": settings.options,
-            "trained_on": int(is_training.sum()),
-            "selected_on": int((~is_training).sum()),
+            "trained_on": len(parts.training()),
+            "selected_on": len(selecting),
             "selection": selection_rule(settings.loop),
             "watched": "after each epoch, on validation radiographs of the training hospitals; decided nothing"
             if settings.watch
@@ -117,41 +150,37 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
     return artefact
 
 
-def _view(work: Work, teacher: TeacherArtefact, sees: frozenset[Field]) -> TeacherView:
-    """What the method may have of the teacher; its head only if declared."""
-    card = read_json(teacher.card)
-    head = None
-    if Field.TEACHER_HEAD in sees:
-        head = head_of(load_classifier(teacher, work.device), card["network"])
-    return TeacherView(head=head, layers=card["layers"], relative=card["epsilon_relative"])
+def _student(work: Work, settings: Settings, card: dict[str, Any], *, is_adapted: bool) -> nn.Module:
+    """A fresh student; as wide before its last layer as the teacher, if that layer may be copied."""
+    shape = card["shape"] if is_adapted else card["shape"] | {"width": None}
+    return build_classifier(settings.network, named_seed(work.seed, "student"), **shape).to(work.device)
 
 
-def _loader(
+def _context(
     work: Work,
     settings: Settings,
-    sees: frozenset[Field],
+    teacher: TeacherArtefact,
+    table: pd.DataFrame,
     bank: Bank,
-    table: Any,
-    entries: Array,
-    *,
-    shuffled: bool = False,
-    layers: Sequence[str] | None = None,
-) -> Loader:
-    labels = table["label"].to_numpy(dtype=np.float32, na_value=np.nan)[bank.rows]
-    hospitals = table["hospital"].astype("category").cat.codes.to_numpy(dtype=np.float32)[bank.rows]
-    fields = {
-        Field.LABEL: labels,
-        Field.HOSPITAL: hospitals,
-        Field.TEACHER_LOGIT: bank.array(Field.TEACHER_LOGIT),
-    }
-    return Loader(
-        bank_fields(bank) | fields,
-        asks=sees,
-        entries=entries,
-        rows=bank.rows,
-        batch_size=settings.loop.batch_size,
-        names=table["radiograph"].to_numpy()[bank.rows],
-        heatmaps=StoredHeatmaps({layer: bank.heatmap(layer) for layer in layers or bank.layers}, bank.epsilon),
-        generator=numpy_generator(work.seed, "distil/order") if shuffled else None,
-        device=work.device,
+    sees: frozenset[Field],
+) -> Context:
+    """What the method may have of the teacher: no more than it declared."""
+    card = read_json(teacher.card)
+    head, look, slopes = None, None, None
+    if sees & (ASKED | {Field.TEACHER_HEAD}):
+        network = load_classifier(teacher, work.device)
+        last = head_of(network, card["network"])
+        asked = AskedTeacher(network, last, card["layers"])
+        head = last if Field.TEACHER_HEAD in sees else None
+        look = asked.look if Field.TEACHER_FEATURES in sees else None
+        slopes = asked.slopes if Field.TEACHER_GRADIENT in sees else None
+    return Context(
+        layers=backbone(settings.network).layers,
+        hospitals=table["hospital"].iloc[bank.rows].nunique(),
+        rows=len(table),
+        teacher_head=head,
+        teacher_layers=bank.layers,
+        relative=card["epsilon_relative"],
+        look=look,
+        slopes=slopes,
     )

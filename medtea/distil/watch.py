@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from medtea.core.names import INPUT, Field
 from medtea.data.loader import Loader
-from medtea.lrp import HeatmapPass, map_correlation
+from medtea.lrp import HeatmapPass, map_correlation, over_channels
 from medtea.metrics.heatmaps import relevance_outside
+from medtea.training.outputs import predicted
 
 Array = np.ndarray[Any, Any]
 MOST = 64
@@ -46,8 +47,9 @@ class Watch:
         Returns:
             map_correlation: Pearson's, of the student's and the teacher's map at the input.
             relevance_outside: Share of the student's |relevance| that lies outside the lungs.
-            sum_gap: |logit - sum of the map at the input|: what biases, and ε, took of the logit.
-            agreement: Share of radiographs on which student and teacher are on the same side of logit 0.
+            sum_gap: |logit - sum of the map at the input|, of K logits of the mix that the map explains: what biases,
+                and ε, took of it.
+            agreement: Share of radiographs that student and teacher give the same class.
             A radiograph without an answer (a constant map, an empty mask) is left out; NaN where none has one.
         """
         self._network.eval()
@@ -55,14 +57,14 @@ class Watch:
         for batch in self._loader:
             x, wanted, teacher = batch.radiograph, batch.teacher_heatmaps[INPUT], batch[Field.TEACHER_LOGIT]
             self._heatmaps = self._heatmaps or HeatmapPass(self._network, x)
-            cotangent = torch.ones(len(x), 1, device=x.device)
+            cotangent = batch.heatmap_cotangent
             result = self._heatmaps(x, cotangent, epsilon=batch.heatmap_epsilon, relative=self._relative)
-            own, logit = result.maps[INPUT], result.logits[:, 0]
+            own, explained = over_channels(result.maps[INPUT]), (cotangent * result.logits).sum(1)
             numbers = (
                 map_correlation(own, wanted),
                 relevance_outside(own, batch[Field.LUNG_MASK]),
-                (logit - own.sum((1, 2, 3))).abs(),
-                (logit > 0) == (teacher > 0),
+                (explained - own.sum((1, 2, 3))).abs(),
+                predicted(result.logits) == predicted(teacher),
             )
             found.append(torch.stack([number.double() for number in numbers]))
         means = torch.cat(found, dim=1).nanmean(dim=1).tolist() if found else [math.nan] * 4

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from scipy.special import softmax
 
 from medtea.core.names import IndexArtefact, LungsArtefact, Role, Split, StudentArtefact, TeacherArtefact
 from medtea.core.work import read_array, read_json
 from medtea.data.index import read_index, read_plausible, rows
 from medtea.training.networks import load_classifier
-from medtea.training.predict import predict_logits, score
+from medtea.training.predict import Shown, predict_logits, score
 
 COLUMNS = (
     "radiograph",
@@ -25,32 +26,41 @@ COLUMNS = (
     "plausible_mask",
     "method",
     "score",
+    "predicted",
 )
 
 
 def score_all(
     index: IndexArtefact,
-    lungs: LungsArtefact,
+    lungs: LungsArtefact | None,
     teacher: TeacherArtefact,
     students: Sequence[StudentArtefact],
     device: torch.device,
 ) -> pd.DataFrame:
     """One row per labelled radiograph of validation and test and network, columns COLUMNS.
 
-    The teacher is shown lungs only, by the segmenter's mask; the students are shown the whole radiograph.
+    Each network is shown what its card says: a masked teacher the lungs, by the segmenter's mask; a student the whole
+    radiograph. Of one logit `score` is the probability of class 1; of several classes that of the `predicted` one.
     """
     table = read_index(index.index)
     radiographs = read_array(index.radiographs)
-    masks = read_array(lungs.lung_masks)
-    wanted = table["label"].notna() & table["role"].ne(Role.EXTRA) & table["split"].ne(Split.TRAIN)
+    masks = read_array(lungs.lung_masks if lungs else index.given_masks)
+    twins = read_array(index.twins) if index.twins.exists() else None
+    wanted = table["label"].notna() & table["role"].isin([Role.TRAIN, Role.EXTERNAL]) & table["split"].ne(Split.TRAIN)
     chosen = rows(wanted)
-    common = table.iloc[chosen].assign(plausible_mask=read_plausible(lungs)[chosen])
+    plausible = read_plausible(lungs) if lungs else np.ones(len(table), dtype=bool)
+    common = table.iloc[chosen].assign(plausible_mask=plausible[chosen])
 
-    def scored(name: str, artefact: TeacherArtefact | StudentArtefact, shown: Any) -> pd.DataFrame:
+    def scored(name: str, artefact: TeacherArtefact | StudentArtefact) -> pd.DataFrame:
+        shown = Shown(read_json(artefact.card)["sees_at_inference"], radiographs, masks, twins)
         network = load_classifier(artefact, device)
-        logits = predict_logits(network, radiographs, chosen, masks=shown, what=f"scores of {name}")
-        return common.assign(method=name, score=score(logits))[list(COLUMNS)]
+        logits = predict_logits(network, shown.images, chosen, masks=shown.masks, what=f"scores of {name}")
+        if logits.ndim == 1:
+            return common.assign(method=name, score=score(logits), predicted=np.nan)[list(COLUMNS)]
+        probabilities = softmax(logits.astype(np.float64), axis=1)
+        highest = probabilities.argmax(1)
+        return common.assign(method=name, score=probabilities.max(1), predicted=highest)[list(COLUMNS)]
 
-    parts = [scored("teacher", teacher, masks)]
-    parts += [scored(read_json(student.card)["name"], student, None) for student in students]
+    parts = [scored("teacher", teacher)]
+    parts += [scored(read_json(student.card)["name"], student) for student in students]
     return pd.concat(parts, ignore_index=True)

@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import Field as Bound
 
 from medtea.core.names import (
-    Field,
     IndexArtefact,
     LungsArtefact,
     ScoresArtefact,
@@ -35,12 +34,12 @@ def run(
     work: Work,
     settings: Settings,
     index: IndexArtefact,
-    lungs: LungsArtefact,
+    lungs: LungsArtefact | None,
     teacher: TeacherArtefact,
     students: Sequence[StudentArtefact],
 ) -> ScoresArtefact:
     """Leave scores.csv and metrics.json, and log the AUROCs as auroc/iid/<hospital> and auroc/ood/<hospital>."""
-    stage = work.stage("evaluate", settings, [index, lungs, teacher, *students])
+    stage = work.stage("evaluate", settings, [index, *([lungs] if lungs else []), teacher, *students])
     artefact = ScoresArtefact(stage.folder)
     if stage.is_finished:
         return artefact
@@ -73,10 +72,9 @@ def _card(artefact: TeacherArtefact | StudentArtefact) -> dict[str, Any]:
     """What the report says of a network."""
     card = read_json(artefact.card)
     record = read_json(artefact.folder / "record.json")
-    needs_masks = isinstance(artefact, TeacherArtefact)
     return {
         "sees": card["sees"],
-        "sees_at_inference": [Field.RADIOGRAPH, Field.LUNG_MASK] if needs_masks else [Field.RADIOGRAPH],
+        "sees_at_inference": card["sees_at_inference"],
         "network": card["network"],
         "parameters": card["parameters"],
         "seconds": record["seconds"],

@@ -22,7 +22,7 @@ LRP is patented and free for research use; gradient × input (ε = 0) is the def
 from __future__ import annotations
 
 from medtea.lrp.adjoint import HeatmapPass, Heatmaps
-from medtea.lrp.compare import heatmap_energy_distance, map_correlation, published_distance
+from medtea.lrp.compare import heatmap_energy_distance, map_correlation, over_channels, published_distance
 from medtea.lrp.cotangents import difference, every_logit, one_logit, random_mix, teacher_or_other
 from medtea.lrp.relevance import relevance
 
@@ -34,6 +34,7 @@ __all__ = [
     "heatmap_energy_distance",
     "map_correlation",
     "one_logit",
+    "over_channels",
     "published_distance",
     "random_mix",
     "relevance",

@@ -62,6 +62,14 @@ def published_distance(student: Tensor, teacher: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
+def over_channels(heatmap: Tensor) -> Tensor:
+    """The heatmap summed over channels, (batch, 1, height, width): where relevance lies, whatever colour it is on.
+
+    A student sees a red digit where its teacher sees a white one; channel by channel their maps cannot agree.
+    """
+    return heatmap if heatmap.shape[1] == 1 else heatmap.sum(1, keepdim=True)
+
+
 def map_correlation(student: Tensor, teacher: Tensor) -> Tensor:
     """Pearson correlation of the two heatmaps, per radiograph: (batch,) in [-1, 1].
 

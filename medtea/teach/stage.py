@@ -1,33 +1,37 @@
-"""Train the teacher on lungs only, then store its heatmaps of every training radiograph."""
+"""Train the teacher on what does not mislead it, then store its heatmaps of every training radiograph."""
 
 from __future__ import annotations
 
+import math
 import shutil
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field as Bound
-from pydantic import PositiveFloat, field_validator
+from pydantic import PositiveFloat, field_validator, model_validator
 
 from medtea.core import bay
 from medtea.core.errors import DataError
 from medtea.core.names import Field, IndexArtefact, LungsArtefact, Role, Split, TeacherArtefact
 from medtea.core.seeds import named_seed, numpy_generator
-from medtea.core.settings import StrictSettings
+from medtea.core.settings import StrictSettings, parse
 from medtea.core.work import Work, read_array, write_json, write_weights
 from medtea.data.augment import AugmentSettings
-from medtea.data.bank import Bank, bank_fields, make_bank
-from medtea.data.index import read_index, read_plausible, rows
+from medtea.data.bank import bank_fields, make_bank
+from medtea.data.index import Parts, count_logits, label_fields, learners, read_index, read_plausible, rows
 from medtea.data.loader import Loader
 from medtea.metrics.classification import auroc
 from medtea.teach import teachers
-from medtea.teach.heatmaps import bytes_per_radiograph, drawn_epsilon, store_heatmaps
+from medtea.teach.heatmaps import bytes_per_radiograph, drawn_cotangent, drawn_epsilon, store_heatmaps
 from medtea.teach.teachers.teacher import Teacher
-from medtea.training.loop import LoopSettings, selection_rule, train
-from medtea.training.networks import backbone, build_classifier
-from medtea.training.predict import predict_logits
+from medtea.training.loop import LoopSettings, selection_rule
+from medtea.training.networks import backbone, build_classifier, shape_of
+from medtea.training.phases import Loaders, train_phases
+from medtea.training.predict import Shown, predict_logits
+
+Array = np.ndarray[Any, Any]
 
 
 class Settings(StrictSettings):
@@ -35,8 +39,10 @@ class Settings(StrictSettings):
 
     Attributes:
         teacher: A file of medtea/teach/teachers.
+        options: The teacher's own settings (see its file).
         network: A backbone of medtea/training/networks.py.
-        copies: Augmented copies per radiograph; every student trains on the same ones.
+        copies: Augmented copies per radiograph; every student trains on the same ones. A scene (in colour, or with a
+            twin) is not augmented; with K > 1 logits it has so many maps, each of another ±1 mix of the logits.
         epsilon: ε of LRP-ε in the stored heatmaps; 0 is gradient x input. A pair [low, high]: drawn log-uniformly for
             every radiograph and copy (the paper's default is [0.001, 0.01], drawn at every step).
         epsilon_relative: ε counts in means of |a| of each layer.
@@ -45,6 +51,7 @@ class Settings(StrictSettings):
     """
 
     teacher: str = "masked_classifier"
+    options: dict[str, Any] = Bound(default_factory=dict)
     network: str = "small_resnet"
     copies: int = Bound(8, ge=1)
     epsilon: Annotated[float, Bound(ge=0)] | tuple[PositiveFloat, PositiveFloat] = 0.0
@@ -52,11 +59,16 @@ class Settings(StrictSettings):
     augment: AugmentSettings = AugmentSettings()
     loop: LoopSettings = LoopSettings(epochs=20)
 
-    @field_validator("teacher")
+    @model_validator(mode="before")
     @classmethod
-    def _known_teacher(cls, name: str) -> str:
-        bay.load(teachers, name, "teach.teacher")
-        return name
+    def _filled_options(cls, content: Any) -> Any:
+        """Check the teacher's own settings, and write their defaults down."""
+        if not isinstance(content, dict):
+            return content
+        name = content.get("teacher", "masked_classifier")
+        module = bay.load(teachers, name, "teach.teacher")
+        options = parse(module.Settings, content.get("options") or {}, f"teach.{name}.options")
+        return content | {"options": options.model_dump(mode="json")}
 
     @field_validator("epsilon")
     @classmethod
@@ -72,28 +84,38 @@ class Settings(StrictSettings):
         return name
 
 
-def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefact) -> TeacherArtefact:
+def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefact | None = None) -> TeacherArtefact:
     """Leave the teacher and the bank.
 
     Only labelled radiographs of the training hospitals with a plausible mask are used, in the splits train and
-    validation.
+    validation; the unbiased subset is in the bank too, for whoever declares to see it. Without `lungs` the index's own
+    masks are used (scenes), and all are plausible.
 
     Raises:
-        DataError: none is left, or one class is missing; or the disk has no room for the heatmaps.
+        DataError: none is left, or one class is missing; or the disk has no room for the heatmaps; or the teacher
+            needs what the index does not have.
     """
-    stage = work.stage("teach", settings, [index, lungs])
+    stage = work.stage("teach", settings, [index, *([lungs] if lungs else [])])
     artefact = TeacherArtefact(stage.folder)
     if stage.is_finished:
         return artefact
+    module = bay.load(teachers, settings.teacher, "teach.teacher")
     table = read_index(index.index)
     radiographs = read_array(index.radiographs)
-    masks = read_array(lungs.lung_masks)
-    learning = learning_rows(table, read_plausible(lungs))
+    masks = read_array(lungs.lung_masks if lungs else index.given_masks)
+    twins = read_array(index.twins) if index.twins.exists() else None
+    if Field.TWIN in module.Teacher.sees and twins is None:
+        raise DataError(f"teach.teacher: '{settings.teacher}' is shown debiased twins, and this index has none.")
+    learning = learning_rows(table, read_plausible(lungs) if lungs else np.ones(len(table), dtype=bool))
     spec = backbone(settings.network)
-    network = build_classifier(settings.network, named_seed(work.seed, "teacher")).to(work.device)
-    example = torch.zeros(2, 1, *radiographs.shape[1:], device=work.device)
-    room = len(learning) * bytes_per_radiograph(network, example, spec.layers, settings.copies)
-    free = shutil.disk_usage(work.folder).free
+    channels, logits = 1 if radiographs.ndim == 3 else radiographs.shape[1], count_logits(table)
+    network = build_classifier(settings.network, named_seed(work.seed, "teacher"), channels=channels, logits=logits)
+    network.to(work.device)
+    copies = 1 if radiographs.ndim > 3 or twins is not None else settings.copies
+    maps_of_each = settings.copies if logits > 1 else copies
+    example = torch.zeros(2, channels, *radiographs.shape[-2:], device=work.device)
+    per_radiograph = bytes_per_radiograph(network, example, spec.layers, copies=copies, maps_of_each=maps_of_each)
+    room, free = len(learning) * per_radiograph, shutil.disk_usage(work.folder).free
     work.say(f"teach: copies and heatmaps of {len(learning)} radiographs will take {room / 2**20:.0f} MiB")
     if room > free:
         raise DataError(
@@ -104,56 +126,85 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
         artefact.bank,
         radiographs=radiographs,
         lung_masks=masks,
+        twins=twins,
         rows=learning,
-        copies=settings.copies,
+        copies=copies,
         settings=settings.augment,
         seed=named_seed(work.seed, "teach"),
     )
-    teacher: Teacher = bay.load(teachers, settings.teacher, "teach.teacher").Teacher(network)
-    is_training = table["split"].to_numpy()[learning] == Split.TRAIN
+    teacher: Teacher[Any] = module.Teacher(network, parse(module.Settings, settings.options))
+    parts = Parts.of(table, bank.rows, sees_unbiased=Field.UNBIASED in teacher.sees)
+
+    def loader(entries: Array, *, shuffled: bool) -> Loader:
+        return Loader(
+            bank_fields(bank) | label_fields(table, bank.rows),
+            asks=teacher.sees,
+            entries=entries,
+            rows=bank.rows,
+            names=table["radiograph"].to_numpy()[bank.rows],
+            batch_size=settings.loop.batch_size,
+            generator=numpy_generator(work.seed, "teach/order") if shuffled else None,
+            device=work.device,
+        )
+
     with work.tracker.child("teacher", settings.model_dump(mode="json")) as tracked:
-        train(
-            teacher,
-            training=_loader(work, teacher, bank, table, settings, np.flatnonzero(is_training), shuffled=True),
-            validation=_loader(work, teacher, bank, table, settings, np.flatnonzero(~is_training), shuffled=False),
+        train_phases(
+            teacher.phases(),
+            loaders=Loaders(
+                training=lambda unbiased: loader(parts.training(unbiased), shuffled=True),
+                validation=lambda unbiased: loader(parts.validation(unbiased), shuffled=False),
+            ),
             settings=settings.loop,
             folder=stage.folder,
             name="teacher",
             log=tracked.metrics,
         )
         write_weights(artefact.teacher, network)
+        entries = len(learning)
         store_heatmaps(
             teacher,
             bank,
             layers=spec.layers,
-            epsilon=drawn_epsilon(
-                settings.epsilon, len(learning), settings.copies, named_seed(work.seed, "teach/epsilon")
-            ),
+            epsilon=drawn_epsilon(settings.epsilon, entries, maps_of_each, named_seed(work.seed, "teach/epsilon")),
             relative=settings.epsilon_relative,
             device=work.device,
+            cotangent=drawn_cotangent(entries, maps_of_each, logits, named_seed(work.seed, "teach/cotangent")),
+            copies=maps_of_each,
         )
-        selected_on = learning[~is_training]
-        labels = table["label"].to_numpy(dtype=float, na_value=np.nan)[selected_on]
-        validation = auroc(labels, predict_logits(network, radiographs, selected_on, masks=masks))
-        tracked.metrics({"auroc/iid_validation": validation})
+        shown = Shown(sorted(teacher.looks_at), radiographs, masks, twins)
+        measured = _on_validation(table, learning[parts.validation(False)], network, shown)
+        tracked.metrics({f"{name}/iid_validation": value for name, value in measured.items()})
+    answers = {f"{name}_iid_validation": value if np.isfinite(value) else None for name, value in measured.items()}
     write_json(
         artefact.card,
         {
             "teacher": settings.teacher,
             "network": settings.network,
+            "shape": shape_of(network, settings.network),
             "layers": list(spec.layers),
             "epsilon": settings.epsilon,
             "epsilon_relative": settings.epsilon_relative,
             "sees": sorted(teacher.sees),
-            "trained_on": int(is_training.sum()),
-            "selected_on": int((~is_training).sum()),
+            "sees_at_inference": sorted(teacher.looks_at),
+            "options": settings.options,
+            "trained_on": len(parts.training(False)),
+            "selected_on": len(parts.validation(False)),
             "selection": selection_rule(settings.loop),
-            "auroc_iid_validation": validation if np.isfinite(validation) else None,
+            **answers,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
         },
     )
-    stage.finish(auroc_iid_validation=validation if np.isfinite(validation) else None)
+    stage.finish(**answers)
     return artefact
+
+
+def _on_validation(table: pd.DataFrame, rows: Array, network: torch.nn.Module, shown: Shown) -> dict[str, float]:
+    """AUROC, or the accuracy of several classes, on IID validation radiographs."""
+    labels = table["label"].to_numpy(dtype=float, na_value=np.nan)[rows]
+    logits = predict_logits(network, shown.images, rows, masks=shown.masks)
+    if logits.ndim == 1:
+        return {"auroc": auroc(labels, logits)}
+    return {"accuracy": float((logits.argmax(1) == labels).mean()) if len(rows) else math.nan}
 
 
 def learning_rows(
@@ -164,9 +215,9 @@ def learning_rows(
     Raises:
         DataError: none is left, or training has one class only.
     """
-    usable = table["role"].eq(Role.TRAIN) & table["split"].ne(Split.TEST) & table["label"].notna() & plausible
+    usable = learners(table, sees_unbiased=True) & table["split"].ne(Split.TEST) & table["label"].notna() & plausible
     learning = rows(usable)
-    classes = set(table.loc[usable & table["split"].eq(Split.TRAIN), "label"])
+    classes = set(table.loc[usable & table["role"].eq(Role.TRAIN) & table["split"].eq(Split.TRAIN), "label"])
     if len(classes) < 2:
         raise DataError(
             "The training hospitals have "
@@ -175,26 +226,3 @@ def learning_rows(
             "segment/masks.csv, and at ingest.positive and ingest.negative."
         )
     return learning
-
-
-def _loader(
-    work: Work,
-    teacher: Teacher,
-    bank: Bank,
-    table: pd.DataFrame,
-    settings: Settings,
-    entries: np.ndarray[tuple[int], np.dtype[np.int64]],
-    *,
-    shuffled: bool,
-) -> Loader:
-    labels = table["label"].to_numpy(dtype=np.float32, na_value=np.nan)[bank.rows]
-    return Loader(
-        bank_fields(bank) | {Field.LABEL: labels},
-        asks=teacher.sees,
-        entries=entries,
-        rows=bank.rows,
-        names=table["radiograph"].to_numpy()[bank.rows],
-        batch_size=settings.loop.batch_size,
-        generator=numpy_generator(work.seed, "teach/order") if shuffled else None,
-        device=work.device,
-    )

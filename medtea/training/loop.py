@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from pydantic import Field as Bound
@@ -55,13 +55,28 @@ class Task(Protocol):
     """What the loop trains: its `network` is what remains, its `loss` may use more.
 
     A task draws numbers from torch's global generator only, which the checkpoint holds, and keeps no tensor but its
-    network's, so that it can be sent to another process.
+    network's and its assistant's, so that it can be sent to another process.
     """
 
     network: nn.Module
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean loss of a batch, a scalar."""
+
+
+@runtime_checkable
+class AssistedTask(Task, Protocol):
+    """A task that trains something beside its network, or selects by another loss than it trains with.
+
+    Attributes:
+        assistant: Trained, moved and checkpointed beside the network and thrown away in the end: a second head, a
+            second network; as buffers, whatever is counted or averaged. An empty module where there is none.
+    """
+
+    assistant: nn.Module
+
+    def selection_loss(self, batch: Batch) -> Tensor:
+        """The mean loss by which the epoch is selected, on IID validation radiographs."""
 
 
 def train(
@@ -104,7 +119,7 @@ def train(
     if len(training) == 0:
         raise DataError(f"{name}: there is no radiograph to train on. Look at ingest/flow.csv for what was left out.")
     device = next(task.network.parameters()).device
-    task.network.cpu()  # from where it can be sent; Fabric brings each process's own to its device
+    _modules(task).cpu()  # from where they can be sent; Fabric brings each process's own to its device
     call_others(_train, task, training, validation, settings, folder, name, device)
     return _train(task, training, validation, settings, folder, name, device, log, watch)
 
@@ -122,9 +137,9 @@ def _train(
 ) -> list[dict[str, float]]:
     """What each process does."""
     fabric = fabric_on(device, settings.precision)
-    network, first = task.network, fabric.is_global_zero
+    network, modules, first = task.network, _modules(task), fabric.is_global_zero
     training = training.shared(fabric.global_rank, fabric.world_size)
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in modules.parameters() if parameter.requires_grad]
     adam = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         adam, max_lr=settings.learning_rate, total_steps=settings.epochs * len(training)
@@ -136,7 +151,7 @@ def _train(
         seconds=settings.checkpoint_seconds,
         made_with=settings.model_dump(mode="json", exclude={"checkpoint_seconds"})
         | {"processes": fabric.world_size, "steps_per_epoch": len(training)},
-        parts={"network": network, "optimiser": adam, "schedule": schedule},
+        parts={"network": modules, "optimiser": adam, "schedule": schedule},
     )
     progress = checkpoint.read()
     if progress is None:
@@ -145,7 +160,7 @@ def _train(
     training.order = progress.order
 
     for epoch in _epochs(progress, settings, name if first else ""):
-        network.train()
+        modules.train()
         for batch in training.epoch(start=progress.step):
             loss = loss_of(batch)
             # All processes see the same numbers, and so do the same: go on, write, or stop.
@@ -175,7 +190,7 @@ def _train(
         if is_over(progress.history, settings):
             checkpoint.write(progress)
     network.load_state_dict(fabric.broadcast(progress.best))
-    network.eval()
+    modules.eval()
     if first:
         write_history(folder / "history.csv", progress.history)
     return progress.history
@@ -187,10 +202,15 @@ class _Loss(nn.Module):
     def __init__(self, task: Task) -> None:
         super().__init__()
         self.task = task
-        self.network = task.network
+        self.modules_of_task = _modules(task)
 
     def forward(self, batch: Batch) -> Tensor:
         return self.task.loss(batch)
+
+
+def _modules(task: Task) -> nn.ModuleList:
+    """The network, and the assistant if there is one."""
+    return nn.ModuleList([task.network, *([task.assistant] if isinstance(task, AssistedTask) else [])])
 
 
 def _epochs(progress: Progress, settings: LoopSettings, title: str) -> Iterable[int]:
@@ -240,11 +260,12 @@ def selection_rule(settings: LoopSettings) -> str:
 
 @torch.no_grad()
 def mean_loss(task: Task, loader: Loader) -> float:
-    """The task's loss over a loader in evaluation mode, weighted by batch size; NaN when there is no radiograph."""
-    task.network.eval()
+    """The loss to select by over a loader, in evaluation mode, weighted by batch size; NaN without a radiograph."""
+    _modules(task).eval()
+    loss = task.selection_loss if isinstance(task, AssistedTask) else task.loss
     total, count = 0.0, 0
     for batch in loader:
-        total += task.loss(batch).item() * len(batch)
+        total += loss(batch).item() * len(batch)
         count += len(batch)
     return total / count if count else math.nan
 

@@ -1,12 +1,13 @@
-"""Backbones by name: one-channel radiograph to one logit, and the segmenter. MONAI's where MONAI has them."""
+"""Backbones by name: radiograph or scene to logits, and the segmenter. MONAI's where MONAI has them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
-from monai.networks.nets import DenseNet121, EfficientNetBN, SEResNet50, UNet, resnet18, resnet50
+from monai.networks.nets import DenseNet121, EfficientNetBN, SEResNet50, UNet, resnet18, resnet34, resnet50
 from torch import Tensor, nn
 
 from medtea.core.errors import ConfigError, nearest
@@ -43,39 +44,69 @@ class SmallResNet(nn.Module):
     than others, and its heatmaps show a chequerboard.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128), *, channels: int = 1, logits: int = 1) -> None:
         """Channels of the four stages; the stem has those of the first."""
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(1, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+            nn.Conv2d(channels, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
         )
         before = (widths[0], *widths[:-1])
         self.stage1, self.stage2, self.stage3, self.stage4 = (
             nn.Sequential(nn.AvgPool2d(2), ResidualBlock(b, a)) for b, a in zip(before, widths, strict=True)
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(widths[-1], 1)
+        self.head = nn.Linear(widths[-1], logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, 1, height, width) to (batch, 1) logits."""
+        """(batch, channels, height, width) to (batch, K) logits."""
         x = self.stage4(self.stage3(self.stage2(self.stage1(self.stem(x)))))
         return self.head(self.pool(x).flatten(1))  # type: ignore[no-any-return]
 
 
-def _efficientnet(name: str) -> nn.Module:
+class SmallCNN(nn.Module):
+    """Three stages of one convolution, ReLU and max pooling, for images of 28 pixels; no batch norm.
+
+    Without biases its relevance at any layer sums to the logit, exactly.
+    """
+
+    def __init__(self, *, channels: int = 3, logits: int = 10, bias: bool = True) -> None:
+        """From `channels` to 32, 64 and 128."""
+        super().__init__()
+        self.stage1, self.stage2, self.stage3 = (
+            nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=bias), nn.ReLU(), nn.MaxPool2d(2))
+            for before, after in pairwise((channels, 32, 64, 128))
+        )
+        self.pool = nn.AdaptiveAvgPool2d(3)
+        self.head = nn.Linear(128 * 9, logits, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) to (batch, K) logits."""
+        return self.head(self.pool(self.stage3(self.stage2(self.stage1(x)))).flatten(1))  # type: ignore[no-any-return]
+
+
+def _efficientnet(name: str, channels: int, logits: int) -> nn.Module:
     """MONAI's, without drop-connect: a heatmap pass does not see it, and every method trains the same network."""
-    network: nn.Module = EfficientNetBN(name, pretrained=False, spatial_dims=2, in_channels=1, num_classes=1)
+    network: nn.Module = EfficientNetBN(
+        name, pretrained=False, spatial_dims=2, in_channels=channels, num_classes=logits
+    )
     for module in network.modules():
         if hasattr(module, "drop_connect_rate"):
             setattr(module, "drop_connect_rate", 0.0)  # noqa: B010  # mypy takes a module's attributes for tensors
     return network
 
 
+def _resnet(build: Callable[..., nn.Module], channels: int, logits: int) -> nn.Module:
+    return build(spatial_dims=2, n_input_channels=channels, num_classes=logits, conv1_t_stride=2)
+
+
 @dataclass(frozen=True)
 class Backbone:
-    """How to build a classifier, which hidden layers TEA matches, and where its last linear layer is."""
+    """How to build a classifier, which hidden layers TEA matches, and where its last linear layer is.
 
-    build: Callable[[], nn.Module]
+    `build` takes the image's channels and the number of logits.
+    """
+
+    build: Callable[[int, int], nn.Module]
     layers: tuple[str, ...]
     head: str
     about: str
@@ -83,37 +114,55 @@ class Backbone:
 
 BACKBONES: dict[str, Backbone] = {
     "small_resnet": Backbone(
-        SmallResNet,
+        lambda channels, logits: SmallResNet(channels=channels, logits=logits),
         ("stem", "stage1", "stage2", "stage3", "stage4"),
         "head",
         "residual, 16-32-64-128 channels, average pooling: 64 to 160 pixels, CPU",
     ),
+    "small_cnn": Backbone(
+        lambda channels, logits: SmallCNN(channels=channels, logits=logits),
+        ("stage1", "stage2", "stage3"),
+        "head",
+        "32-64-128 channels with biases, no batch norm: 28 pixels, CPU",
+    ),
+    "small_cnn_bias_free": Backbone(
+        lambda channels, logits: SmallCNN(channels=channels, logits=logits, bias=False),
+        ("stage1", "stage2", "stage3"),
+        "head",
+        "the same without a bias, so that a heatmap sums to its logit: 28 pixels, CPU",
+    ),
     "resnet18": Backbone(
-        lambda: resnet18(spatial_dims=2, n_input_channels=1, num_classes=1, conv1_t_stride=2),
+        lambda channels, logits: _resnet(resnet18, channels, logits),
         ("act", "layer1", "layer2", "layer3", "layer4"),
         "fc",
         "MONAI ResNet-18 with the usual stem of stride 2: 224 pixels, GPU",
     ),
+    "resnet34": Backbone(
+        lambda channels, logits: _resnet(resnet34, channels, logits),
+        ("act", "layer1", "layer2", "layer3", "layer4"),
+        "fc",
+        "MONAI ResNet-34 with the usual stem of stride 2: 224 pixels, GPU",
+    ),
     "resnet50": Backbone(
-        lambda: resnet50(spatial_dims=2, n_input_channels=1, num_classes=1, conv1_t_stride=2),
+        lambda channels, logits: _resnet(resnet50, channels, logits),
         ("act", "layer1", "layer2", "layer3", "layer4"),
         "fc",
         "MONAI ResNet-50 with the usual stem of stride 2: 224 pixels, GPU",
     ),
     "seresnet50": Backbone(
-        lambda: SEResNet50(spatial_dims=2, in_channels=1, num_classes=1),
+        lambda channels, logits: SEResNet50(spatial_dims=2, in_channels=channels, num_classes=logits),
         ("layer0", "layer1", "layer2", "layer3", "layer4"),
         "last_linear",
         "MONAI SE-ResNet-50, its gates no part of the relevance: 224 pixels, GPU",
     ),
     "efficientnet_b0": Backbone(
-        lambda: _efficientnet("efficientnet-b0"),
+        lambda channels, logits: _efficientnet("efficientnet-b0", channels, logits),
         ("_blocks.0", "_blocks.1", "_blocks.2", "_blocks.4", "_blocks.6"),
         "_fc",
         "MONAI EfficientNet-B0, smooth activations, so a step on heatmaps costs more: 224 pixels, GPU",
     ),
     "densenet121": Backbone(
-        lambda: DenseNet121(spatial_dims=2, in_channels=1, out_channels=1),
+        lambda channels, logits: DenseNet121(spatial_dims=2, in_channels=channels, out_channels=logits),
         (
             "features.relu0",
             "features.denseblock1",
@@ -138,17 +187,45 @@ def backbone(name: str) -> Backbone:
     return BACKBONES[name]
 
 
-def build_classifier(name: str, seed: int) -> nn.Module:
-    """A fresh classifier; one seed gives the same weights each time, and the global generator is left alone."""
+def build_classifier(
+    name: str, seed: int, *, channels: int = 1, logits: int = 1, width: int | None = None
+) -> nn.Module:
+    """A fresh classifier; one seed gives the same weights each time, and the global generator is left alone.
+
+    Args:
+        name: A backbone.
+        seed: Of the initial weights.
+        channels: Of the image: one of a radiograph, three of a scene.
+        logits: One for two classes, else one a class.
+        width: Features that the last layer is to take, for instance the teacher's; where the backbone has another
+            number, a linear layer without bias brings it there (TEA: a 1x1 convolution, which before a mean over the
+            image is the same).
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return backbone(name).build()
+        network = backbone(name).build(channels, logits)
+        head = head_of(network, name)
+        if width is not None and width != head.in_features:
+            adapted = nn.Sequential(
+                nn.Linear(head.in_features, width, bias=False),
+                nn.Linear(width, logits, bias=head.bias is not None),
+            )
+            network.set_submodule(backbone(name).head, adapted)
+        return network
+
+
+def shape_of(network: nn.Module, name: str) -> dict[str, int]:
+    """What `build_classifier` must be told, beside the name, to build this network again."""
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    head = head_of(network, name)
+    return {"channels": first.in_channels, "logits": head.out_features, "width": head.in_features}
 
 
 def load_classifier(artefact: TeacherArtefact | StudentArtefact, device: torch.device) -> nn.Module:
     """The trained classifier that an artefact holds, in evaluation mode."""
     weights = artefact.teacher if isinstance(artefact, TeacherArtefact) else artefact.student
-    network = build_classifier(read_json(artefact.card)["network"], 0)
+    card = read_json(artefact.card)
+    network = build_classifier(card["network"], 0, **card["shape"])
     read_weights(weights, network)
     return network.to(device).eval()
 
@@ -169,8 +246,10 @@ def build_segmenter(channels: tuple[int, ...], seed: int) -> nn.Module:
 
 
 def head_of(network: nn.Module, name: str) -> nn.Linear:
-    """The last linear layer of the backbone called `name`."""
+    """The last linear layer of the backbone called `name`, behind what adapts its width if that was asked for."""
     head = network.get_submodule(backbone(name).head)
+    if isinstance(head, nn.Sequential):
+        head = head[-1]
     if not isinstance(head, nn.Linear):
         raise ConfigError(f"network: the head of '{name}' is a {type(head).__name__}, TEA needs a linear layer.")
     return head

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from oracles.made_batches import NotedBatch, batch_of, losses_of_training, made_arrays, small_network
+from oracles.made_batches import SIZE, NotedBatch, batch_of, losses_of_training, made_arrays, small_network
 
 from medtea.core import bay
 from medtea.core.errors import UsageError
@@ -33,7 +33,7 @@ def test_a_teacher_says_in_a_line_what_it_is(name: str) -> None:
 def test_with_exactly_what_it_declares_its_loss_is_finite_and_reaches_every_weight(name: str) -> None:
     module, network = module_of(name), small_network(1)
     assert isinstance(module.Teacher.sees, frozenset)
-    teacher = module.Teacher(network)
+    teacher = module.Teacher(network, module.Settings())
     batch = NotedBatch(batch_of(small_network(0), teacher.sees))
     network.train()
     loss = teacher.loss(batch)
@@ -49,7 +49,7 @@ def test_with_exactly_what_it_declares_its_loss_is_finite_and_reaches_every_weig
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_teacher_gets_nothing_that_it_did_not_declare(name: str) -> None:
-    teacher = module_of(name).Teacher(small_network(1))
+    teacher = module_of(name).Teacher(small_network(1), module_of(name).Settings())
     for field in teacher.sees:
         with pytest.raises(UsageError, match=f"'{field}' was not asked for"):
             teacher.loss(batch_of(small_network(0), teacher.sees - {field}))
@@ -57,7 +57,7 @@ def test_a_teacher_gets_nothing_that_it_did_not_declare(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_teacher_learns_a_tiny_task_in_seconds(name: str) -> None:
-    teacher = module_of(name).Teacher(small_network(1))
+    teacher = module_of(name).Teacher(small_network(1), module_of(name).Settings())
     losses = losses_of_training(teacher, batch_of(small_network(0), teacher.sees), steps=40)
     assert losses[-1] < 0.7 * losses[0], losses
 
@@ -65,14 +65,14 @@ def test_a_teacher_learns_a_tiny_task_in_seconds(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_what_the_network_is_shown_needs_no_label(name: str) -> None:
     # heatmaps are made of copies whose label nobody hands over
-    teacher = module_of(name).Teacher(small_network(1))
+    teacher = module_of(name).Teacher(small_network(1), module_of(name).Settings())
     batch = batch_of(small_network(0), teacher.sees - {Field.LABEL})
-    assert teacher.shown(batch).shape == batch.radiograph.shape
+    assert teacher.shown(batch).shape == (16, 1, SIZE, SIZE)
 
 
 def test_the_masked_classifier_is_shown_lungs_and_has_no_relevance_elsewhere() -> None:
     network = small_network(1).eval()
-    teacher = masked_classifier.Teacher(network)
+    teacher = masked_classifier.Teacher(network, masked_classifier.Settings())
     batch = batch_of(small_network(0), teacher.sees)
     masks = torch.from_numpy(made_arrays()[Field.LUNG_MASK]) > 0
     shown = teacher.shown(batch)

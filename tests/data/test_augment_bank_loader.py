@@ -165,7 +165,7 @@ def test_one_copy_is_enough(tmp_path: Path) -> None:
 def test_maps_come_back_from_half_precision_to_a_thousandth(tmp_path: Path, size: float) -> None:
     bank = bank_in(tmp_path, copies=2)
     maps = np.random.default_rng(0).standard_normal((3, 2, 1, 6, 6)).astype(np.float32) * size
-    writer = HeatmapWriter(bank, {"stage.1": (1, 6, 6)}, {"stage.1": 4 * float(np.abs(maps).max())})
+    writer = HeatmapWriter(bank, 2, {"stage.1": (1, 6, 6)}, {"stage.1": 4 * float(np.abs(maps).max())})
     for copy in range(2):
         for part in batches_of_entries(3, 2):
             writer.write(part, copy, {"stage.1": maps[part, copy]})
@@ -179,7 +179,7 @@ def test_maps_come_back_from_half_precision_to_a_thousandth(tmp_path: Path, size
 
 def test_a_bank_whose_maps_were_not_closed_has_none(tmp_path: Path) -> None:
     bank = bank_in(tmp_path)
-    HeatmapWriter(bank, {"input": (1, SIZE, SIZE)}, {"input": 1.0})
+    HeatmapWriter(bank, 1, {"input": (1, SIZE, SIZE)}, {"input": 1.0})
     with pytest.raises(RecordError, match=r"heatmap_scales\.json' is missing"):
         _ = bank.layers
 

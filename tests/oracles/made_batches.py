@@ -8,21 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medtea.core.names import BIASES, Field
+from medtea.core.names import BIASES, INPUT, Field
 from medtea.data.loader import Batch, Loader, StoredHeatmaps
-from medtea.distil.methods.method import TeacherView
-from medtea.lrp import HeatmapPass
+from medtea.distil.methods.method import Context
+from medtea.lrp import HeatmapPass, over_channels
+from medtea.training.asked import AskedTeacher
 from medtea.training.networks import BACKBONES, SmallResNet
 
 SIZE = 16
 LAYERS = BACKBONES["small_resnet"].layers
+ASKED = frozenset({Field.TEACHER_FEATURES, Field.TEACHER_GRADIENT})
 
 
-def small_network(seed: int) -> SmallResNet:
+def small_network(seed: int, *, logits: int = 1) -> SmallResNet:
     """The small backbone with few channels; the batch norms as if trained."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = SmallResNet((2, 3, 3, 4))
+        network = SmallResNet((2, 3, 3, 4), logits=logits)
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.weight.data.uniform_(0.5, 1.5)
@@ -35,19 +37,25 @@ def small_network(seed: int) -> SmallResNet:
     return network
 
 
-def made_arrays(entries: int = 16) -> dict[Field, np.ndarray[Any, Any]]:
-    """Radiographs whose label is a bright spot inside the lungs."""
+def made_arrays(entries: int = 16, *, classes: int = 2) -> dict[Field, np.ndarray[Any, Any]]:
+    """Radiographs whose label is how bright a spot inside the lungs is; two hospitals, and a third that is unbiased.
+
+    The unbiased hospital comes last: a quarter of the entries. The twin is the radiograph's lungs alone.
+    """
     generator = np.random.default_rng(4)
-    labels = (np.arange(entries) % 2).astype(np.float32)
+    labels = (np.arange(entries) % classes).astype(np.float32)
     masks = np.zeros((entries, 1, SIZE, SIZE), dtype=np.uint8)
     masks[..., 3:13, 2:7] = masks[..., 3:13, 9:14] = 1
     radiographs = 0.4 * generator.random((entries, 1, SIZE, SIZE))
-    radiographs[:, 0, 5:10, 3:6] += 0.5 * labels[:, None, None]
+    radiographs[:, 0, 5:10, 3:6] += 0.5 * labels[:, None, None] / (classes - 1)
+    unbiased = np.arange(entries) >= entries - entries // 4
     return {
         Field.RADIOGRAPH: radiographs.astype(np.float32),
         Field.LUNG_MASK: masks,
+        Field.TWIN: (radiographs * masks).astype(np.float32),
         Field.LABEL: labels,
-        Field.HOSPITAL: (np.arange(entries) % 3).astype(np.float32),
+        Field.HOSPITAL: np.where(unbiased, 2, np.arange(entries) // 2 % 2).astype(np.float32),
+        Field.UNBIASED: unbiased.astype(np.float32),
     }
 
 
@@ -59,21 +67,32 @@ def taught(
     shown = shown.to(next(teacher.parameters()).dtype)
     with torch.no_grad():
         heatmap_pass = HeatmapPass(teacher.eval(), shown[:2], LAYERS, biases=True)
-        result = heatmap_pass(shown, torch.ones(len(shown), 1), epsilon=epsilon)
-    return {**result.maps, BIASES: result.absorbed}, result.logits
+        result = heatmap_pass(shown, mix_of(teacher, len(shown)).to(shown), epsilon=epsilon)
+    return {**result.maps, INPUT: over_channels(result.maps[INPUT]), BIASES: result.absorbed}, result.logits
+
+
+def mix_of(teacher: SmallResNet, count: int) -> Tensor:
+    """The mix of logits that each map explains: of one logit itself, of several ±1."""
+    logits = teacher.head.out_features
+    signs = np.random.default_rng(9).integers(0, 2, (count, logits)) * 2.0 - 1.0
+    return torch.ones(count, 1) if logits == 1 else torch.from_numpy(signs).float()
 
 
 def everything(teacher: SmallResNet, asks: frozenset[Field], *, epsilon: float = 0.0) -> Loader:
-    """A loader that has every field, and hands out those in `asks`."""
-    arrays = made_arrays()
+    """A loader that has every field, and hands out those in `asks`; the teacher, if asked, is shown lungs only."""
+    logits_of_each = teacher.head.out_features
+    arrays = made_arrays(classes=max(logits_of_each, 2))
     maps, logits = taught(teacher, arrays, epsilon)
+    cotangent = None if logits_of_each == 1 else mix_of(teacher, 16).numpy()[:, None]
+    stored = {layer: (found.numpy()[:, None], 1.0) for layer, found in maps.items()}
     return Loader(
-        arrays | {Field.TEACHER_LOGIT: logits.numpy()},
+        arrays | {Field.TEACHER_LOGIT: logits.numpy()[:, None]},
         asks=asks,
+        teacher_asks=frozenset({Field.TWIN}) if asks & ASKED else frozenset(),
         entries=np.arange(16),
         rows=np.arange(16),
         batch_size=16,
-        heatmaps=StoredHeatmaps({layer: (found.numpy()[:, None], 1.0) for layer, found in maps.items()}, epsilon),
+        heatmaps=StoredHeatmaps(stored, epsilon, cotangent),
     )
 
 
@@ -82,16 +101,32 @@ def batch_of(teacher: SmallResNet, asks: frozenset[Field], *, epsilon: float = 0
     return next(iter(everything(teacher, asks, epsilon=epsilon)))
 
 
-def view_of(teacher: SmallResNet, sees: frozenset[Field]) -> TeacherView:
-    """What a method that declares `sees` gets of the teacher."""
-    return TeacherView(teacher.head if Field.TEACHER_HEAD in sees else None, ["input", *LAYERS], relative=False)
+def context_of(teacher: SmallResNet, sees: frozenset[Field]) -> Context:
+    """What a method that declares `sees` knows before training."""
+    asked = AskedTeacher(teacher, teacher.head, LAYERS)
+    return Context(
+        layers=LAYERS,
+        hospitals=3,
+        rows=16,
+        teacher_head=teacher.head if Field.TEACHER_HEAD in sees else None,
+        teacher_layers=[INPUT, *LAYERS, BIASES],
+        look=asked.look if Field.TEACHER_FEATURES in sees else None,
+        slopes=asked.slopes if Field.TEACHER_GRADIENT in sees else None,
+    )
 
 
 class NotedBatch(Batch):
     """A batch that notes which fields were looked at."""
 
     def __init__(self, batch: Batch) -> None:
-        super().__init__(batch.rows, batch._fields, batch._heatmaps, epsilon=batch._epsilon)
+        super().__init__(
+            batch.rows,
+            batch._fields,
+            batch._heatmaps,
+            epsilon=batch._epsilon,
+            cotangent=batch._cotangent,
+            for_teacher=batch.for_teacher,
+        )
         self.looked_at: set[Field] = set()
 
     def __getitem__(self, field: Field) -> Tensor:
@@ -106,8 +141,8 @@ class NotedBatch(Batch):
 
 def losses_of_training(task: Any, batch: Batch, *, steps: int, rate: float = 0.01) -> list[float]:
     """The loss before each of some plain training steps on one batch."""
-    task.network.train()
-    trained = [parameter for parameter in task.network.parameters() if parameter.requires_grad]
+    modules = torch.nn.ModuleList([task.network, getattr(task, "assistant", torch.nn.Module())]).train()
+    trained = [parameter for parameter in modules.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=rate)
     losses = []
     for _ in range(steps):

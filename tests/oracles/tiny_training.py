@@ -16,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from medtea.core.names import Field
 from medtea.data.loader import Batch, Loader, StoredHeatmaps
 from medtea.distil.methods import tea
-from medtea.distil.methods.method import TeacherView
+from medtea.distil.methods.method import Context
 from medtea.training.loop import LoopSettings, train
 
 SIZE = 12
@@ -94,7 +94,7 @@ def tea_task(network: nn.Sequential) -> tuple[tea.Method, StoredHeatmaps]:
     settings = tea.Settings(layers="input", copy_head=False)
     head = network[-1]
     assert isinstance(head, nn.Linear)
-    return tea.Method(network, head, settings, TeacherView(None, ["2"], 0.01)), StoredHeatmaps({"input": (maps, 0.5)})
+    return tea.Method(network, head, settings, Context(teacher_layers=["2"])), StoredHeatmaps({"input": (maps, 0.5)})
 
 
 def train_tiny(

@@ -18,6 +18,7 @@ from medtea.data.loader import Batch
 from medtea.lrp import HeatmapPass
 from medtea.teach.heatmaps import drawn_epsilon, store_heatmaps
 from medtea.teach.stage import Settings
+from medtea.teach.teachers.masked_classifier import Settings as TeacherSettings
 from medtea.teach.teachers.masked_classifier import Teacher
 
 COPIES = 2
@@ -41,7 +42,7 @@ def made_bank(folder: Path) -> Bank:
 def test_each_copys_map_is_the_teachers_at_that_copys_epsilon(
     tmp_path: Path, epsilon: float | tuple[float, float], relative: bool
 ) -> None:
-    bank, teacher = made_bank(tmp_path), Teacher(small_network(0))
+    bank, teacher = made_bank(tmp_path), Teacher(small_network(0), TeacherSettings())
     drawn = drawn_epsilon(epsilon, 6, COPIES, seed=3)
     store_heatmaps(teacher, bank, layers=LAYERS, epsilon=drawn, relative=relative, device=torch.device("cpu"))
     assert bank.layers == [INPUT, *LAYERS, BIASES]

@@ -1,4 +1,4 @@
-"""Output distillation: the student's logit is made to match the teacher's. A strong control that sees no heatmap."""
+"""Output distillation: the student's logits are made to match the teacher's. A strong control that sees no heatmap."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch.nn.functional import mse_loss
 from medtea.core.names import Field
 from medtea.core.settings import StrictSettings
 from medtea.data.loader import Batch
-from medtea.distil.methods.method import TeacherView, copy_head
+from medtea.distil.methods import method
+from medtea.distil.methods.method import Context, copy_head
 
 
 class Settings(StrictSettings):
@@ -23,17 +24,17 @@ class Settings(StrictSettings):
     copy_head: bool = True
 
 
-class Method:
+class Method(method.Method[Settings]):
     """Squared error between logits: the limit of Hinton et al. (2015) for high temperature."""
 
     sees: ClassVar[frozenset[Field]] = frozenset({Field.RADIOGRAPH, Field.TEACHER_LOGIT, Field.TEACHER_HEAD})
 
-    def __init__(self, network: nn.Module, head: nn.Linear, settings: Settings, teacher: TeacherView) -> None:
+    def __init__(self, network: nn.Module, head: nn.Linear, settings: Settings, context: Context) -> None:
         """Train `network`, whose last layer is `head`."""
+        super().__init__(network, head, settings, context)
         if settings.copy_head:
-            copy_head(head, teacher)
-        self.network = network
+            copy_head(head, context)
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean squared difference of the logits."""
-        return mse_loss(self.network(batch.radiograph)[:, 0], batch[Field.TEACHER_LOGIT])
+        return mse_loss(self.network(batch.radiograph), batch[Field.TEACHER_LOGIT])

@@ -2,53 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-from pydantic import BaseModel
 from torch import Tensor, nn
 
 from medtea.core.errors import ConfigError, UsageError
 from medtea.core.names import Field
-from medtea.data.loader import Batch
+from medtea.core.settings import StrictSettings
+from medtea.data.loader import Batch, Loader
+from medtea.training.activations import Activations, Gradients
+from medtea.training.phases import Phase
+
+S = TypeVar("S", bound=StrictSettings)
 
 
 @dataclass(frozen=True)
-class TeacherView:
-    """What a method gets of the teacher before training, besides what the loader hands over per radiograph.
+class Context:
+    """What a method knows before training, besides what the loader hands over per radiograph.
 
     Attributes:
-        head: The teacher's last linear layer; None unless the method declares TEACHER_HEAD.
-        layers: Layers whose heatmaps are stored.
+        layers: The student's layers, from the radiograph to the logit; without the input.
+        hospitals: How many there are among the radiographs trained on; Field.HOSPITAL counts from 0.
+        rows: How many rows the index has; a batch's `rows` are below.
+        teacher_head: The teacher's last linear layer; None unless the method declares TEACHER_HEAD.
+        teacher_layers: What of the teacher is stored as heatmaps: the input, its layers, and the biases.
         relative: Whether ε of the stored heatmaps counts in means of |a| of each layer.
+        look: The teacher's activations of a batch, frozen and without gradient, at `teacher_layers` but the input and
+            the biases; None unless the method declares TEACHER_FEATURES.
+        slopes: The teacher's gradient of <cotangent, logits> for a batch and a (batch, K) cotangent, at the input and
+            the same layers; None unless the method declares TEACHER_GRADIENT. "The input" is what the teacher is shown.
     """
 
-    head: nn.Linear | None
-    layers: Sequence[str]
-    relative: bool
+    layers: Sequence[str] = ()
+    hospitals: int = 1
+    rows: int = 0
+    teacher_head: nn.Linear | None = None
+    teacher_layers: Sequence[str] = ()
+    relative: bool = False
+    look: Callable[[Batch], Activations] | None = field(default=None, repr=False)
+    slopes: Callable[[Batch, Tensor], Gradients] | None = field(default=None, repr=False)
 
 
-class Method(Protocol):
-    """Every file of this bay has a `Settings` and a class `Method` of this form.
+class Method(ABC, Generic[S]):
+    """Every file of this bay has a `Settings` and a class `Method` that extends this one.
 
     Attributes:
-        sees: All that the method may see; the loader hands over nothing else.
-        network: The student, a plain backbone.
+        sees: All that the method may see; the loader and the context hand over nothing else.
+        search: For each setting worth tuning the values to try, defaults included; selection is on IID validation.
+        network: The student, a plain backbone: what remains.
+        head: Its last linear layer.
+        assistant: Trained and checkpointed beside the network and thrown away in the end: a second head, a second
+            network; as buffers, whatever is counted. Whatever tensor a method keeps is kept here.
+        settings: The method's own.
+        context: See Context.
     """
 
     sees: ClassVar[frozenset[Field]]
-    network: nn.Module
+    search: ClassVar[Mapping[str, Sequence[Any]]] = {}
 
-    def __init__(self, network: nn.Module, head: nn.Linear, settings: BaseModel, teacher: TeacherView) -> None:
-        """Train `network`, whose last linear layer is `head`."""
+    def __init__(self, network: nn.Module, head: nn.Linear, settings: S, context: Context) -> None:
+        """Train `network`, whose last linear layer is `head`. Draws only from torch's global generator."""
+        self.network = network
+        self.head = head
+        self.settings = settings
+        self.context = context
+        self.assistant = nn.Module()
 
+    @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
-        """The mean loss of a batch."""
+        """The mean loss of a batch, with a graph to every weight that is to be trained."""
+
+    def selection_loss(self, batch: Batch) -> Tensor:
+        """What the epoch is selected by, on IID validation radiographs: the loss itself unless the method says else."""
+        return self.loss(batch)
+
+    def phases(self, seen: Callable[[], Loader]) -> Iterator[Phase]:
+        """The trainings that make the student, in order; the last has no name and trains `network`.
+
+        Args:
+            seen: A loader of the training radiographs in order, each once and not augmented, for what is to be found
+                out between two phases.
+        """
+        del seen
+        yield Phase(self)
 
 
-def copy_head(student: nn.Linear, teacher: TeacherView) -> None:
+def copy_head(student: nn.Linear, context: Context) -> None:
     """Copy the teacher's last linear layer, weight and bias, into the student and freeze it (TEA, method section).
 
     A heatmap of the raw logit gives the last bias no gradient; with the teacher's own last layer the student needs
@@ -58,16 +101,39 @@ def copy_head(student: nn.Linear, teacher: TeacherView) -> None:
         UsageError: the method did not declare that it sees the teacher's head.
         ConfigError: the layers' shapes differ.
     """
-    if teacher.head is None:
+    given = context.teacher_head
+    if given is None:
         raise UsageError(f"The teacher's last layer was not handed over; declare '{Field.TEACHER_HEAD}' in `sees`.")
-    if student.weight.shape != teacher.head.weight.shape:
+    if student.weight.shape != given.weight.shape:
         raise ConfigError(
             f"distil.network: the student's last layer is {tuple(student.weight.shape)} and the teacher's "
-            f"{tuple(teacher.head.weight.shape)}. Choose the teacher's backbone, or set options.copy_head: false."
+            f"{tuple(given.weight.shape)}. Choose the teacher's backbone, or set options.copy_head: false."
         )
     with torch.no_grad():
-        student.weight.copy_(teacher.head.weight)
-        if student.bias is not None and teacher.head.bias is not None:
-            student.bias.copy_(teacher.head.bias)
+        student.weight.copy_(given.weight)
+        if student.bias is not None and given.bias is not None:
+            student.bias.copy_(given.bias)
     for parameter in student.parameters():
         parameter.requires_grad_(False)
+
+
+def teacher_activations(batch: Batch, context: Context) -> Activations:
+    """The teacher's activations and logits of the batch.
+
+    Raises:
+        UsageError: the method did not declare that it sees them.
+    """
+    if context.look is None:
+        raise UsageError(f"The teacher's activations were not handed over; declare '{Field.TEACHER_FEATURES}'.")
+    return context.look(batch)
+
+
+def teacher_gradients(batch: Batch, cotangent: Tensor, context: Context) -> Gradients:
+    """The teacher's values and plain gradients of <cotangent, logits> for the batch.
+
+    Raises:
+        UsageError: the method did not declare that it sees them.
+    """
+    if context.slopes is None:
+        raise UsageError(f"The teacher's gradients were not handed over; declare '{Field.TEACHER_GRADIENT}'.")
+    return context.slopes(batch, cotangent)

@@ -11,7 +11,7 @@ sum of what is matched is the logit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from medtea.core.names import BIASES, INPUT, Field
 from medtea.core.settings import StrictSettings
 from medtea.data.loader import Batch
-from medtea.distil.methods.method import TeacherView, copy_head
-from medtea.lrp import HeatmapPass, heatmap_energy_distance, published_distance
+from medtea.distil.methods import method
+from medtea.distil.methods.method import Context, copy_head
+from medtea.lrp import HeatmapPass, heatmap_energy_distance, over_channels, published_distance
 
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "energy": heatmap_energy_distance,
@@ -50,43 +51,45 @@ class Settings(StrictSettings):
     copy_head: bool = True
 
 
-class Method:
+class Method(method.Method[Settings]):
     """Sum over layers of the distance between the student's and the teacher's signed LRP heatmap."""
 
     sees: ClassVar[frozenset[Field]] = frozenset({Field.RADIOGRAPH, Field.TEACHER_HEATMAP, Field.TEACHER_HEAD})
 
-    def __init__(self, network: nn.Module, head: nn.Linear, settings: Settings, teacher: TeacherView) -> None:
+    def __init__(self, network: nn.Module, head: nn.Linear, settings: Settings, context: Context) -> None:
         """Train `network`, whose last layer is `head`."""
+        super().__init__(network, head, settings, context)
         if settings.copy_head:
-            copy_head(head, teacher)
-        hidden = [layer for layer in teacher.layers if layer != INPUT]
+            copy_head(head, context)
+        hidden = [layer for layer in context.teacher_layers if layer not in (INPUT, BIASES)]
         self._layers = {"all": hidden, "without_deepest": hidden[:-1], "input": []}[settings.layers]
         self._distance = DISTANCES[settings.distance]
-        self._settings = settings
-        self._relative = teacher.relative
         self._heatmaps: HeatmapPass | None = None
-        self.network = network
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean over the matched maps of their distance; teacher and student have the same ε and the same logit."""
+        """Mean over the matched maps of their distance, of the same ε and mix of logits in teacher and student."""
         radiograph, wanted = batch.radiograph, batch.teacher_heatmaps
         if self._heatmaps is None:
             self._heatmaps = HeatmapPass(
                 self.network,
                 radiograph,
                 self._layers,
-                statistics=self._settings.statistics,
-                biases=self._settings.biases,
+                statistics=self.settings.statistics,
+                biases=self.settings.biases,
             )
-        cotangent = torch.ones(len(batch), 1, device=radiograph.device)
         found = self._heatmaps(
             radiograph,
-            cotangent,
+            batch.heatmap_cotangent,
             epsilon=batch.heatmap_epsilon,
-            relative=self._relative,
-            exact=self._settings.exact,
+            relative=self.context.relative,
+            exact=self.settings.exact,
         )
-        distances = [self._distance(found.maps[layer], wanted[layer]) for layer in (INPUT, *self._layers)]
+        maps = found.maps | {INPUT: over_channels(found.maps[INPUT])}
+        distances = [self._distance(maps[layer], wanted[layer]) for layer in (INPUT, *self._layers)]
         if found.absorbed is not None:
             distances.append(heatmap_energy_distance(found.absorbed, wanted[BIASES]))
         return torch.stack(distances).mean()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to another process: all but the traced pass, which is traced anew there."""
+        return vars(self) | {"_heatmaps": None}

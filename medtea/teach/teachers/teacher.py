@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from abc import ABC
+from collections.abc import Iterator
+from typing import ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 
 from medtea.core.names import Field
+from medtea.core.settings import StrictSettings
 from medtea.data.loader import Batch
+from medtea.data.shown import shown
+from medtea.training.outputs import cross_entropy
+from medtea.training.phases import Phase
+
+S = TypeVar("S", bound=StrictSettings)
 
 
-class Teacher(Protocol):
-    """Every file of this bay has a class `Teacher` of this form.
+class Teacher(ABC, Generic[S]):
+    """Every file of this bay has a `Settings` and a class `Teacher` that extends this one.
 
     Attributes:
-        sees: The fields that the loader hands over, in training and when heatmaps are made.
+        sees: The fields that the loader hands over in training.
+        looks_at: Those of them that make up what the network is shown, also for its heatmaps and at inference: the
+            radiograph, with the mask for the lungs alone, or the twin (see data/shown.py).
         network: The classifier inside; its heatmaps teach the students.
+        settings: The teacher's own.
     """
 
     sees: ClassVar[frozenset[Field]]
-    network: nn.Module
+    looks_at: ClassVar[frozenset[Field]]
+
+    def __init__(self, network: nn.Module, settings: S) -> None:
+        """Teach `network`."""
+        self.network = network
+        self.settings = settings
 
     def shown(self, batch: Batch) -> Tensor:
-        """What the network is shown of each radiograph, (batch, 1, size, size); relevance is zero where it is zero."""
+        """What the network is shown, (batch, channels, size, size); relevance is zero where it is zero."""
+        return shown(batch.only(self.looks_at))
 
     def loss(self, batch: Batch) -> Tensor:
-        """The mean training loss."""
+        """Cross-entropy on what is shown, the mean over the batch."""
+        return cross_entropy(self.network(self.shown(batch)), batch[Field.LABEL]).mean()
+
+    def phases(self) -> Iterator[Phase]:
+        """The trainings that make the teacher, in order; the last has no name. None: it comes trained."""
+        yield Phase(self)
