@@ -1,4 +1,7 @@
-"""AUROC and its companions per method and group, the gap from IID to OOD, and paired differences to ERM."""
+"""AUROC and its companions per method and group, the gap from IID to OOD, and paired differences to ERM.
+
+Of several classes the share of images that get the right one, accuracy, takes the place of the AUROC.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,13 @@ from medtea.core.seeds import numpy_generator
 from medtea.metrics.classification import prevalence, youden_threshold
 from medtea.metrics.intervals import (
     Group,
+    Statistic,
     accuracy_of,
     auroc_of,
     average_precision_of,
     bootstrap_by_patient,
     difference_between_groups,
+    mean_of,
     paired_difference,
     sensitivity_of,
     specificity_of,
@@ -37,46 +42,66 @@ def role_of(part: pd.DataFrame) -> str:
     return "ood" if part["role"].iloc[0] == Role.EXTERNAL else "iid"
 
 
+def headline(scores: pd.DataFrame) -> str:
+    """The statistic that methods are compared by: "auroc", or "accuracy" of several classes."""
+    return "accuracy" if scores["predicted"].notna().any() else "auroc"
+
+
+def headline_of(part: pd.DataFrame) -> Statistic:
+    """That statistic of some rows of one method."""
+    labels = part["label"].to_numpy(dtype=int)
+    if headline(part) == "auroc":
+        return auroc_of(labels, part["score"].to_numpy())
+    return mean_of((part["predicted"].to_numpy(dtype=int) == labels).astype(float))
+
+
 def scores_by_group(scores: pd.DataFrame, *, replicates: int, seed: int) -> list[dict[str, Any]]:
     """One entry per method and test group, all estimates with a 95 % interval by patient.
 
-    The operating point of accuracy, sensitivity and specificity is the one with the largest Youden index on IID
-    validation radiographs, carried over unchanged to every group.
+    Several classes have their accuracy alone, without a threshold. Of two classes the operating point of accuracy,
+    sensitivity and specificity is the one with the largest Youden index on IID validation radiographs, carried over
+    unchanged to every group.
     """
     counted = compared(scores)
     found = []
     for method, of_method in counted.groupby("method", sort=False):
-        selection = of_method[of_method["split"].eq(Split.VALIDATION)]
-        threshold = youden_threshold(selection["label"].to_numpy(dtype=int), selection["score"].to_numpy())
+        is_binary = headline(of_method) == "auroc"
+        threshold = _threshold(of_method) if is_binary else np.nan
         for group, part in of_method[of_method["split"].eq(Split.TEST)].groupby("group", sort=True):
-            labels, values = part["label"].to_numpy(dtype=int), part["score"].to_numpy()
-            statistics = {
-                "auroc": auroc_of(labels, values),
-                "average_precision": average_precision_of(labels, values),
-                "accuracy": accuracy_of(labels, values, threshold),
-                "sensitivity": sensitivity_of(labels, values, threshold),
-                "specificity": specificity_of(labels, values, threshold),
-            }
-            estimates = {
-                name: bootstrap_by_patient(
-                    part["patient"].tolist(),
-                    statistic,
-                    replicates=replicates,
-                    generator=numpy_generator(seed, f"bootstrap/{group}"),
-                ).to_json()
-                for name, statistic in statistics.items()
-            }
-            share = prevalence(labels)
-            found.append(
-                {"method": method, "group": group, "role": role_of(part)}
-                | estimates
-                | {"prevalence": share if np.isfinite(share) else None, "threshold": _number(threshold)}
-            )
+
+            def estimated(statistic: Statistic, group: str = group, part: pd.DataFrame = part) -> dict[str, Any]:
+                draws = numpy_generator(seed, f"bootstrap/{group}")
+                patients = part["patient"].tolist()
+                return bootstrap_by_patient(patients, statistic, replicates=replicates, generator=draws).to_json()
+
+            statistics = _binary(part, threshold) if is_binary else {"accuracy": headline_of(part)}
+            entry: dict[str, Any] = {"method": method, "group": group, "role": role_of(part)}
+            entry |= {name: estimated(statistic) for name, statistic in statistics.items()}
+            if is_binary:
+                share = prevalence(part["label"].to_numpy(dtype=int))
+                entry |= {"prevalence": _number(share), "threshold": _number(threshold)}
+            found.append(entry)
     return found
 
 
+def _threshold(of_method: pd.DataFrame) -> float:
+    selection = of_method[of_method["split"].eq(Split.VALIDATION)]
+    return youden_threshold(selection["label"].to_numpy(dtype=int), selection["score"].to_numpy())
+
+
+def _binary(part: pd.DataFrame, threshold: float) -> dict[str, Statistic]:
+    labels, values = part["label"].to_numpy(dtype=int), part["score"].to_numpy()
+    return {
+        "auroc": headline_of(part),
+        "average_precision": average_precision_of(labels, values),
+        "accuracy": accuracy_of(labels, values, threshold),
+        "sensitivity": sensitivity_of(labels, values, threshold),
+        "specificity": specificity_of(labels, values, threshold),
+    }
+
+
 def gaps(scores: pd.DataFrame, *, replicates: int, seed: int) -> list[dict[str, Any]]:
-    """AUROC on the IID groups less that on each OOD group, per method: 0 for a method that generalises."""
+    """Headline on the IID groups less that on each OOD group, per method: 0 for a method that generalises."""
     counted = compared(scores)
     tested = counted[counted["split"].eq(Split.TEST)]
     found = []
@@ -97,7 +122,7 @@ def gaps(scores: pd.DataFrame, *, replicates: int, seed: int) -> list[dict[str, 
 
 
 def differences_to(control: str, scores: pd.DataFrame, *, replicates: int, seed: int) -> list[dict[str, Any]]:
-    """AUROC of each method less that of `control`, on the same patients of each group; empty without the control."""
+    """Headline of each method less that of `control`, on the same patients of each group; empty without the control."""
     counted = compared(scores)
     tested = counted[counted["split"].eq(Split.TEST)]
     found: list[dict[str, Any]] = []
@@ -111,8 +136,8 @@ def differences_to(control: str, scores: pd.DataFrame, *, replicates: int, seed:
                 continue
             difference = paired_difference(
                 rows["patient"].tolist(),
-                auroc_of(rows["label"].to_numpy(dtype=int), rows["score"].to_numpy()),
-                auroc_of(reference["label"].to_numpy(dtype=int), reference["score"].to_numpy()),
+                headline_of(rows),
+                headline_of(reference),
                 replicates=replicates,
                 generator=numpy_generator(seed, f"difference/{group}"),
             )
@@ -131,7 +156,7 @@ def left_out(scores: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _group(part: pd.DataFrame) -> Group:
-    return Group(part["patient"].tolist(), auroc_of(part["label"].to_numpy(dtype=int), part["score"].to_numpy()))
+    return Group(part["patient"].tolist(), headline_of(part))
 
 
 def _number(value: float) -> float | None:
@@ -140,4 +165,4 @@ def _number(value: float) -> float | None:
 
 def no_answers(entries: Sequence[dict[str, Any]]) -> int:
     """How many AUROCs have no answer, since their group has one class only."""
-    return sum(entry["auroc"]["value"] is None for entry in entries)
+    return sum("auroc" in entry and entry["auroc"]["value"] is None for entry in entries)

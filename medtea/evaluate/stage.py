@@ -16,7 +16,7 @@ from medtea.core.names import (
 )
 from medtea.core.settings import StrictSettings
 from medtea.core.work import Work, read_json, write_atomically, write_json
-from medtea.evaluate.by_hospital import CONTROL, differences_to, gaps, left_out, no_answers, scores_by_group
+from medtea.evaluate.by_hospital import CONTROL, differences_to, gaps, headline, left_out, no_answers, scores_by_group
 from medtea.evaluate.scores import score_all
 
 
@@ -38,7 +38,10 @@ def run(
     teacher: TeacherArtefact,
     students: Sequence[StudentArtefact],
 ) -> ScoresArtefact:
-    """Leave scores.csv and metrics.json, and log the AUROCs as auroc/iid/<hospital> and auroc/ood/<hospital>."""
+    """Leave scores.csv and metrics.json.
+
+    AUROCs are logged as auroc/iid/<hospital> and auroc/ood/<hospital>; of several classes accuracy/iid/... and so on.
+    """
     stage = work.stage("evaluate", settings, [index, *([lungs] if lungs else []), teacher, *students])
     artefact = ScoresArtefact(stage.folder)
     if stage.is_finished:
@@ -50,6 +53,7 @@ def run(
     write_json(
         artefact.metrics,
         {
+            "headline": headline(scores),
             "methods": {"teacher": _card(teacher)} | {read_json(one.card)["name"]: _card(one) for one in students},
             "scores": entries,
             "gaps": gaps(scores, **draws),
@@ -62,7 +66,7 @@ def run(
     )
     for method in {entry["method"]: None for entry in entries}:
         with work.tracker.child(method, {}) as tracked:
-            tracked.metrics(_logged([entry for entry in entries if entry["method"] == method]))
+            tracked.metrics(_logged([entry for entry in entries if entry["method"] == method], headline(scores)))
     work.tracker.artefact(artefact.metrics)
     stage.finish(no_answer=no_answers(entries))
     return artefact
@@ -83,11 +87,11 @@ def _card(artefact: TeacherArtefact | StudentArtefact) -> dict[str, Any]:
     }
 
 
-def _logged(entries: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+def _logged(entries: Sequence[dict[str, Any]], headline: str) -> dict[str, float | None]:
     numbers: dict[str, float | None] = {}
     for entry in entries:
         place = f"{entry['role']}/{entry['group']}"
-        numbers[f"auroc/{place}"] = entry["auroc"]["value"]
-        numbers[f"auroc_low/{place}"] = entry["auroc"]["low"]
-        numbers[f"auroc_high/{place}"] = entry["auroc"]["high"]
+        numbers[f"{headline}/{place}"] = entry[headline]["value"]
+        numbers[f"{headline}_low/{place}"] = entry[headline]["low"]
+        numbers[f"{headline}_high/{place}"] = entry[headline]["high"]
     return numbers

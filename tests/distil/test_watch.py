@@ -42,7 +42,7 @@ def watch_of(network: nn.Module, *, masks: np.ndarray[Any, Any] | None = None, e
         {
             Field.RADIOGRAPH: radiographs,
             Field.LUNG_MASK: lungs if masks is None else masks,
-            Field.TEACHER_LOGIT: logits,
+            Field.TEACHER_LOGIT: logits[:, None],
         },
         asks=LOOKS_AT,
         entries=np.arange(entries),

@@ -37,6 +37,7 @@ def scored(
             "plausible_mask": [True] * len(labels) if plausible is None else plausible,
             "method": method,
             "score": scores,
+            "predicted": np.nan,
         }
     )
 
@@ -193,3 +194,26 @@ def test_the_same_seed_gives_the_same_intervals_and_another_one_others() -> None
     first = scores_by_group(scores, **DRAWS)
     assert first == scores_by_group(scores, **DRAWS)
     assert first != scores_by_group(scores, replicates=100, seed=1)
+
+
+# --- several classes
+
+
+def test_of_several_classes_the_accuracy_is_the_headline() -> None:
+    # in the north 4 of 6 images get their class, in the south 1 of 6: a fall of one half
+    scores = run_of()
+    for group, wrong in (("north", 2), ("south", 5)):
+        where = scores["group"].eq(group) & scores["split"].eq("test")
+        labels = np.arange(6) % 3
+        scores.loc[where, "label"] = labels
+        scores.loc[where, "predicted"] = np.where(np.arange(6) < wrong, (labels + 1) % 3, labels)
+    scores.loc[scores["split"].eq("val"), "predicted"] = 0.0
+    entries = scores_by_group(scores, **DRAWS)
+    assert [one["accuracy"]["value"] for one in entries] == pytest.approx([4 / 6, 1 / 6])
+    assert all("auroc" not in one and "threshold" not in one for one in entries)
+    assert no_answers(entries) == 0
+    assert gaps(scores, **DRAWS)[0]["difference"]["value"] == pytest.approx(0.5)
+    better = scores.assign(method="tea", predicted=scores["label"].astype(float))
+    both = pd.concat([scores, better], ignore_index=True)
+    differences = {one["group"]: one["difference"]["value"] for one in differences_to("erm", both, **DRAWS)}
+    assert differences == pytest.approx({"north": 2 / 6, "south": 5 / 6})
