@@ -32,21 +32,25 @@ OTHER_NETWORKS = ("teacher", "segmenter")
 """What no student may be called: the names in results and in tracking are one per network."""
 
 
-class Wings(StrictSettings):
-    """The sections that every pipeline here has."""
+class Experiment(StrictSettings):
+    """The sections that every pipeline here has.
+
+    Attributes:
+        seed: Of all that is drawn.
+        device: "auto": a GPU where there is one.
+        teach: The teacher.
+        distil: The students.
+        evaluate: How results are counted.
+    """
 
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    ingest: IngestSettings
-    segment: SegmentSettings = SegmentSettings()
     teach: TeachSettings = TeachSettings()
     distil: tuple[DistilSettings, ...] = Field(
         (DistilSettings(method="tea"), DistilSettings(method="erm"), DistilSettings(method="logit_distil")),
         min_length=1,
     )
     evaluate: EvaluateSettings = EvaluateSettings()
-    audit: AuditSettings = AuditSettings()
-    report: ReportSettings = ReportSettings()
 
     @field_validator("distil")
     @classmethod
@@ -55,6 +59,15 @@ class Wings(StrictSettings):
         if len({*names, *OTHER_NETWORKS}) < len(names) + len(OTHER_NETWORKS):
             raise ValueError("two networks have one name (or 'teacher', 'segmenter'); give each student its own `name`")
         return students
+
+
+class Wings(Experiment):
+    """The sections of a pipeline on radiographs of several hospitals."""
+
+    ingest: IngestSettings
+    segment: SegmentSettings = SegmentSettings()
+    audit: AuditSettings = AuditSettings()
+    report: ReportSettings = ReportSettings()
 
 
 class Settings(Wings):

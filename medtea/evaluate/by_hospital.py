@@ -68,15 +68,13 @@ def scores_by_group(scores: pd.DataFrame, *, replicates: int, seed: int) -> list
         is_binary = headline(of_method) == "auroc"
         threshold = _threshold(of_method) if is_binary else np.nan
         for group, part in of_method[of_method["split"].eq(Split.TEST)].groupby("group", sort=True):
-
-            def estimated(statistic: Statistic, group: str = group, part: pd.DataFrame = part) -> dict[str, Any]:
-                draws = numpy_generator(seed, f"bootstrap/{group}")
-                patients = part["patient"].tolist()
-                return bootstrap_by_patient(patients, statistic, replicates=replicates, generator=draws).to_json()
-
             statistics = _binary(part, threshold) if is_binary else {"accuracy": headline_of(part)}
             entry: dict[str, Any] = {"method": method, "group": group, "role": role_of(part)}
-            entry |= {name: estimated(statistic) for name, statistic in statistics.items()}
+            for name, statistic in statistics.items():
+                draws = numpy_generator(seed, f"bootstrap/{group}")
+                patients = part["patient"].tolist()
+                estimate = bootstrap_by_patient(patients, statistic, replicates=replicates, generator=draws)
+                entry[name] = estimate.to_json()
             if is_binary:
                 share = prevalence(part["label"].to_numpy(dtype=int))
                 entry |= {"prevalence": _number(share), "threshold": _number(threshold)}
