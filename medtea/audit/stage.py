@@ -68,7 +68,8 @@ def run(
     artefact = OutcomesArtefact(stage.folder)
     if stage.is_finished:
         return artefact
-    asked = [_network(work, "teacher", teacher)]
+    # a teacher that looks at twins cannot be asked about radiographs that a probe changes
+    asked = [] if Field.TWIN in read_json(teacher.card)["sees_at_inference"] else [_network(work, "teacher", teacher)]
     asked += [_network(work, read_json(student.card)["name"], student) for student in students]
     groups = _groups(work, settings, index, lungs)
     loaded: dict[str, Probe] = {}

@@ -1,7 +1,8 @@
-"""Augmentation of radiograph and lung mask together, by MONAI transforms; no flip, since left is not right."""
+"""Augmentation of radiograph, lung mask and twin together, by MONAI transforms; no flip, since left is not right."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from pydantic import Field as Bound
 from pydantic import field_validator
 
 from medtea.core.settings import StrictSettings
+
+Array = np.ndarray[Any, Any]
 
 
 class AugmentSettings(StrictSettings):
@@ -41,43 +44,40 @@ class AugmentSettings(StrictSettings):
 
 
 def augmentation(settings: AugmentSettings, size: int, seed: int) -> Compose:
-    """The transforms, in one list, on dictionaries with "radiograph" and "lung_mask", each (1, size, size)."""
+    """The transforms, in one list, on dictionaries with "radiograph", "lung_mask" and "twin", each (1, size, size).
+
+    The twin, which may be missing, is changed exactly as the radiograph is, noise included.
+    """
+    images: dict[str, Any] = {"keys": ("radiograph", "twin"), "allow_missing_keys": True}
     angle = np.deg2rad(settings.rotation_degrees)
     transforms = Compose(
         [
             RandAffined(
-                keys=("radiograph", "lung_mask"),
+                keys=("radiograph", "twin", "lung_mask"),
+                allow_missing_keys=True,
                 prob=1.0,
                 rotate_range=angle,
                 # one range per axis: MONAI takes a single number for the first axis alone
                 translate_range=(settings.shift * size,) * 2,
                 scale_range=(settings.zoom,) * 2,
-                mode=("bilinear", "nearest"),
-                padding_mode=("border", "zeros"),
+                mode=("bilinear", "bilinear", "nearest"),
+                padding_mode=("border", "border", "zeros"),
             ),
-            RandAdjustContrastd(keys="radiograph", prob=0.7, gamma=settings.gamma),
+            RandAdjustContrastd(**images, prob=0.7, gamma=settings.gamma),
             RandGaussianSmoothd(
-                keys="radiograph",
+                **images,
                 prob=0.3,
                 sigma_x=(0.1, max(settings.blur_pixels, 0.1)),
                 sigma_y=(0.1, max(settings.blur_pixels, 0.1)),
             ),
-            RandGaussianNoised(keys="radiograph", prob=0.3, std=settings.noise),
+            RandGaussianNoised(**images, prob=0.3, std=settings.noise),
         ]
     )
     transforms.set_random_state(seed)
     return transforms
 
 
-def augmented_copy(
-    transforms: Compose, radiograph: np.ndarray[Any, Any], lung_mask: np.ndarray[Any, Any]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """One changed copy of a radiograph (size, size) in [0, 1] and its mask (0 or 1), moved together."""
-    changed = transforms(
-        {
-            "radiograph": torch.from_numpy(radiograph.astype(np.float32))[None],
-            "lung_mask": torch.from_numpy(lung_mask.astype(np.float32))[None],
-        }
-    )
-    image = np.asarray(changed["radiograph"][0]).clip(0, 1)
-    return image.astype(radiograph.dtype), np.asarray(changed["lung_mask"][0]).astype(lung_mask.dtype)
+def augmented_copy(transforms: Compose, images: Mapping[str, Array]) -> dict[str, Array]:
+    """One changed copy of "radiograph" in [0, 1], "lung_mask" of 0 and 1 and perhaps "twin", each (size, size)."""
+    changed = transforms({key: torch.from_numpy(image.astype(np.float32))[None] for key, image in images.items()})
+    return {key: np.asarray(changed[key][0]).clip(0, 1).astype(image.dtype) for key, image in images.items()}

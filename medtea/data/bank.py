@@ -79,28 +79,33 @@ def make_bank(
         folder: Where the bank goes.
         radiographs: (n, size, size) or (n, channels, size, size) in [0, 1].
         lung_masks: (n, size, size), 0 or 1.
-        twins: Debiased twins, shape of the radiographs; only of images that are not augmented.
+        twins: Debiased twins, shape of the radiographs; changed as they are.
         rows: (entries,) rows to take.
         copies: At least 1; the first is the radiograph unchanged.
         settings: How far the copies may differ.
         seed: The run's seed.
 
     Raises:
-        UsageError: colour images or twins in more than one copy; augmentation here is for radiographs.
+        UsageError: colour images in more than one copy; augmentation here is for radiographs.
     """
-    if copies > 1 and (radiographs.ndim > 3 or twins is not None):
+    if copies > 1 and radiographs.ndim > 3:
         raise UsageError("Scenes are not augmented; make their bank with one copy.")
     size = radiographs.shape[-1]
     folder.mkdir(parents=True, exist_ok=True)
     images = _opened(folder, Field.RADIOGRAPH, np.float16, (len(rows), copies, *radiographs.shape[1:]))
     masks = _opened(folder, Field.LUNG_MASK, np.uint8, (len(rows), copies, *lung_masks.shape[1:]))
-    others = [] if twins is None else [(_opened(folder, Field.TWIN, np.float16, images.shape), twins)]
+    kept: dict[str, tuple[Array, Array]] = {
+        Field.RADIOGRAPH: (images, radiographs),
+        Field.LUNG_MASK: (masks, lung_masks),
+    }
+    if twins is not None:
+        kept[Field.TWIN] = (_opened(folder, Field.TWIN, np.float16, images.shape), twins)
     transforms = augmentation(settings, size, named_seed(seed, "bank") % 2**32)
     for entry, row in enumerate(track(rows, "augmented copies" if copies > 1 else "images")):
-        for array, source in ((images, radiographs), (masks, lung_masks), *others):
-            array[entry, 0] = source[row]
-        for copy in range(1, copies):
-            images[entry, copy], masks[entry, copy] = augmented_copy(transforms, radiographs[row], lung_masks[row])
+        own = {field: source[row] for field, (_, source) in kept.items()}
+        for copy in range(copies):
+            for field, image in (augmented_copy(transforms, own) if copy else own).items():
+                kept[field][0][entry, copy] = image
     write_array(folder / "rows.npy", np.asarray(rows))
     return Bank(folder)
 

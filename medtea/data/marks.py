@@ -62,9 +62,13 @@ class Mark:
         stamped[taken] = self.brightness
         return stamped, taken
 
+    def shape(self, rows: int) -> NDArray[np.bool_]:
+        """The mark itself, as large as it is on a radiograph of so many rows."""
+        return _shape_of(self.sign, max(1, round(self.height * rows)))
+
     def pixels(self, rows: int, columns: int) -> NDArray[np.bool_]:
         """The pixels that the mark takes on a radiograph of this shape."""
-        shape = _shape_of(self.sign, max(1, round(self.height * rows)))
+        shape = self.shape(rows)
         margin = round(self.margin * rows)
         if shape.shape[0] + margin > rows or shape.shape[1] + margin > columns:
             raise UsageError(f"The mark does not fit on {rows} x {columns} pixels; make its height or margin smaller.")

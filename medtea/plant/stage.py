@@ -1,13 +1,14 @@
-"""Stamp a letter outside the lungs of the training hospitals: linked to the label in training, varied in the tests."""
+"""Plant a mark on the training hospitals' radiographs: linked to the label in training, varied in the tests."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field as Bound
 from pydantic import model_validator
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from medtea.core.errors import DataError
 from medtea.core.names import IndexArtefact, Role, Split
@@ -20,24 +21,35 @@ from medtea.data.marks import Mark
 
 Array = np.ndarray[Any, Any]
 VARIANTS = ("absent", "random", "reversed")
+COARSE_PIXELS = 2.0
+"""Standard deviation of the smoothing that makes white noise coarse."""
 
 
 class Settings(StrictSettings):
     """What is planted.
 
     Attributes:
+        kind: "localised": a letter in a corner, never on lung. "foreground": a letter in the middle of the lungs, which
+            a teacher that sees lungs only sees as well. "diffuse": noise over the whole radiograph, white where the
+            label is 1 and coarse where it is 0 (the two kinds of Boland et al., arXiv 2511.17421, and one between).
         positive: The letter on radiographs of label 1.
         negative: The letter on radiographs of label 0.
-        corner: Where, as the radiograph is shown.
+        corner: Where a localised letter stands, as the radiograph is shown.
         height: Of the letter, as a share of the radiograph's height.
-        brightness: Its grey value, in [0, 1].
+        brightness: The letter's grey value, in [0, 1].
+        noise: Standard deviation of diffuse noise (grey values are in [0, 1]).
+        unbiased: Share of the patients of training and validation who are set apart as the small unbiased subset, in
+            which the mark is drawn at random; only methods and teachers that declare to see it are trained on it.
     """
 
+    kind: Literal["localised", "foreground", "diffuse"] = "localised"
     positive: str = "R"
     negative: str = "L"
     corner: str = "top right"
     height: float = Bound(1 / 6, gt=0, le=0.5)
     brightness: float = Bound(1.0, ge=0, le=1)
+    noise: float = Bound(0.05, gt=0, le=0.5)
+    unbiased: float = Bound(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _two_marks(self) -> Settings:
@@ -47,17 +59,17 @@ class Settings(StrictSettings):
         return self
 
     def mark(self, label: int) -> Mark:
-        """The mark that says `label`."""
+        """The letter that says `label`."""
         sign = self.positive if label else self.negative
         return Mark(sign, height=self.height, corner=self.corner, brightness=self.brightness)
 
 
 def run(work: Work, settings: Settings, index: IndexArtefact) -> IndexArtefact:
-    """Leave a new index: training and validation radiographs carry the letter of their label.
+    """Leave a new index: training and validation radiographs carry the mark of their label.
 
-    Each test radiograph of the training hospitals comes four times, as four groups: the letter follows the label
-    (IID), is absent, is drawn at random, or is the other label's (three kinds of OOD). Pixels that a given lung mask
-    calls lung are never stamped. Unlabelled radiographs and other hospitals stay as they are.
+    Each test radiograph of the training hospitals comes four times, as four groups: the mark follows the label
+    (IID), is absent, is drawn at random, or is the other label's (three kinds of OOD). Unlabelled radiographs and other
+    hospitals stay as they are. Every radiograph's twin is itself before anything was planted.
 
     Raises:
         DataError: the training hospitals have no labelled test radiograph.
@@ -74,8 +86,11 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> IndexArtefact:
     if len(tested) == 0:
         raise DataError("plant: the training hospitals have no labelled test radiograph; raise ingest.test_share.")
     generator = numpy_generator(work.seed, "plant")
+    sign = _linked(table, marked)
+    apart = _set_apart(settings, table, marked, numpy_generator(work.seed, "plant/unbiased"))
+    sign[apart] = numpy_generator(work.seed, "plant/unbiased/marks").integers(2, size=len(apart))
     table.loc[marked & table["split"].eq(Split.TEST), "group"] += ", mark follows"
-    parts, sources, signs = [table], [np.arange(len(table))], [_linked(table, marked)]
+    parts, sources, signs = [table], [np.arange(len(table))], [sign]
     for variant in VARIANTS:
         part = table.iloc[tested].copy()
         part["radiograph"] += f"-{variant}"
@@ -84,19 +99,27 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> IndexArtefact:
         parts.append(part)
         sources.append(tested)
         signs.append(_signs(variant, part["label"].to_numpy(dtype=int), generator))
+    table.loc[apart, "role"] = Role.UNBIASED.value
+    table.loc[apart, "hospital"] += UNBIASED
+    table.loc[apart, "group"] += UNBIASED
     source, sign = np.concatenate(sources), np.concatenate(signs)
     pictures = np.empty((len(source), *radiographs.shape[1:]), dtype=radiographs.dtype)
     for row in track(range(len(source)), "planting marks"):
-        pictures[row] = _stamped(settings, radiographs[source[row]], given[source[row]], int(sign[row]))
+        drawn = numpy_generator(work.seed, f"plant/noise/{row}")
+        pictures[row] = _marked(settings, radiographs[source[row]], given[source[row]], int(sign[row]), drawn)
     write_array(planted.radiographs, pictures)
     write_array(planted.given_masks, np.asarray(given[source]))
+    write_array(planted.twins, np.asarray(radiographs[source]))
     write_index(planted.index, pd.concat(parts, ignore_index=True))
     for name in ("refused", "flow"):
         content = getattr(index, name).read_bytes()
         write_atomically(getattr(planted, name), lambda file, content=content: file.write(content))  # type: ignore[misc]
-    stage.finish(marked=int(marked.sum()), tested=len(tested), variants=list(VARIANTS))
+    stage.finish(marked=int(marked.sum()), unbiased=len(apart), tested=len(tested), variants=list(VARIANTS))
     return planted
 
+
+UNBIASED = ", unbiased"
+"""What a hospital's name ends with where its unbiased subset is meant: an environment of its own."""
 
 NO_MARK = -1
 
@@ -116,10 +139,54 @@ def _signs(variant: str, labels: Array, generator: np.random.Generator) -> Array
     return 1 - labels
 
 
-def _stamped(settings: Settings, radiograph: Array, lung_mask: Array, sign: int) -> Array:
+def _set_apart(
+    settings: Settings, table: pd.DataFrame, marked: pd.Series[bool], generator: np.random.Generator
+) -> Array:
+    """Rows of the unbiased subset: a share of each split's patients."""
+    chosen: list[str] = []
+    for split in (Split.TRAIN, Split.VALIDATION):
+        patients = np.unique(table.loc[marked & table["split"].eq(split), "patient"].to_numpy(dtype=str))
+        chosen += generator.permutation(patients)[: round(settings.unbiased * len(patients))].tolist()
+    return rows(marked & table["patient"].isin(chosen))
+
+
+def _marked(
+    settings: Settings, radiograph: Array, lung_mask: Array, sign: int, generator: np.random.Generator
+) -> Array:
     if sign == NO_MARK:
         return radiograph
-    stamped, taken = settings.mark(sign).stamp(radiograph.astype(np.float32))
-    on_lung = taken & (lung_mask > 0)
-    stamped[on_lung] = radiograph[on_lung]
-    return stamped.astype(radiograph.dtype)
+    image = radiograph.astype(np.float32)
+    if settings.kind == "diffuse":
+        changed = (image + _noise(settings, image.shape, sign, generator)).clip(0, 1)
+    elif settings.kind == "foreground":
+        changed = _in_the_lungs(settings.mark(sign), image, lung_mask)
+    else:
+        changed, taken = settings.mark(sign).stamp(image)
+        on_lung = taken & (lung_mask > 0)
+        changed[on_lung] = image[on_lung]
+    return changed.astype(radiograph.dtype)
+
+
+def _noise(settings: Settings, shape: tuple[int, ...], sign: int, generator: np.random.Generator) -> Array:
+    """White noise for label 1, coarse noise of the same standard deviation for label 0."""
+    white = generator.standard_normal(shape)
+    drawn = white if sign else gaussian_filter(white, COARSE_PIXELS)
+    return np.asarray(settings.noise * drawn / drawn.std())
+
+
+def _in_the_lungs(mark: Mark, image: Array, lung_mask: Array) -> Array:
+    """The letter where the lung mask is thickest; without a mask, left of the middle of the radiograph."""
+    letter = mark.shape(image.shape[0])
+    height, width = image.shape
+    row, column = _thickest(lung_mask) if lung_mask.any() else (height // 2, width // 4)
+    top = int(np.clip(row - letter.shape[0] // 2, 0, height - letter.shape[0]))
+    left = int(np.clip(column - letter.shape[1] // 2, 0, width - letter.shape[1]))
+    changed = image.copy()
+    changed[top : top + letter.shape[0], left : left + letter.shape[1]][letter] = mark.brightness
+    return changed
+
+
+def _thickest(lung_mask: Array) -> tuple[int, int]:
+    """The pixel farthest from whatever is not lung."""
+    row, column = np.unravel_index(distance_transform_edt(lung_mask > 0).argmax(), lung_mask.shape)
+    return int(row), int(column)

@@ -41,8 +41,8 @@ class Settings(StrictSettings):
         teacher: A file of medtea/teach/teachers.
         options: The teacher's own settings (see its file).
         network: A backbone of medtea/training/networks.py.
-        copies: Augmented copies per radiograph; every student trains on the same ones. A scene (in colour, or with a
-            twin) is not augmented; with K > 1 logits it has so many maps, each of another ±1 mix of the logits.
+        copies: Augmented copies per radiograph; every student trains on the same ones. A scene, in colour,
+            is not augmented; with K > 1 logits it has so many maps, each of another ±1 mix of the logits.
         epsilon: ε of LRP-ε in the stored heatmaps; 0 is gradient x input. A pair [low, high]: drawn log-uniformly for
             every radiograph and copy (the paper's default is [0.001, 0.01], drawn at every step).
         epsilon_relative: ε counts in means of |a| of each layer.
@@ -103,7 +103,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
     table = read_index(index.index)
     radiographs = read_array(index.radiographs)
     masks = read_array(lungs.lung_masks if lungs else index.given_masks)
-    twins = read_array(index.twins) if index.twins.exists() else None
+    twins = read_array(index.twins) if Field.TWIN in module.Teacher.sees and index.twins.exists() else None
     if Field.TWIN in module.Teacher.sees and twins is None:
         raise DataError(f"teach.teacher: '{settings.teacher}' is shown debiased twins, and this index has none.")
     learning = learning_rows(table, read_plausible(lungs) if lungs else np.ones(len(table), dtype=bool))
@@ -111,7 +111,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
     channels, logits = 1 if radiographs.ndim == 3 else radiographs.shape[1], count_logits(table)
     network = build_classifier(settings.network, named_seed(work.seed, "teacher"), channels=channels, logits=logits)
     network.to(work.device)
-    copies = 1 if radiographs.ndim > 3 or twins is not None else settings.copies
+    copies = 1 if radiographs.ndim > 3 else settings.copies
     maps_of_each = settings.copies if logits > 1 else copies
     example = torch.zeros(2, channels, *radiographs.shape[-2:], device=work.device)
     per_radiograph = bytes_per_radiograph(network, example, spec.layers, copies=copies, maps_of_each=maps_of_each)

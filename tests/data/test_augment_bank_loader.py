@@ -46,7 +46,8 @@ def radiographs(count: int) -> Array:
 
 def copies_of(image: Array, mask: Array, count: int, **settings: Any) -> list[tuple[Array, Array]]:
     transforms = augmentation(AugmentSettings(**(STILL | settings)), SIZE, 5)
-    return [augmented_copy(transforms, image, mask) for _ in range(count)]
+    found = [augmented_copy(transforms, {"radiograph": image, "lung_mask": mask}) for _ in range(count)]
+    return [(one["radiograph"], one["lung_mask"]) for one in found]
 
 
 # --- augmentation
@@ -155,6 +156,15 @@ def test_the_same_seed_gives_the_same_bank_and_another_seed_another(tmp_path: Pa
         assert (one.array(name) == same.array(name)).all()
         assert (one.array(name)[:, 0] == other.array(name)[:, 0]).all()
         assert not (one.array(name)[:, 1:] == other.array(name)[:, 1:]).all()
+
+
+def test_a_twin_is_changed_exactly_as_its_radiograph() -> None:
+    image = np.random.default_rng(1).random((SIZE, SIZE)).astype(np.float32)
+    transforms = augmentation(AugmentSettings(noise=0.1), SIZE, 0)
+    for _ in range(8):
+        found = augmented_copy(transforms, {"radiograph": image, "lung_mask": image > 0.5, "twin": image})
+        np.testing.assert_array_equal(found["twin"], found["radiograph"])
+        assert not np.array_equal(found["twin"], image)
 
 
 def test_one_copy_is_enough(tmp_path: Path) -> None:

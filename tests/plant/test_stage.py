@@ -178,3 +178,52 @@ def test_a_mark_that_cannot_be_is_refused_by_the_settings(
 ) -> None:
     with pytest.raises(kind, match=message):
         parse(Settings, wrong, "plant")
+
+
+# --- other kinds of mark, the twin and the unbiased subset
+
+
+def test_the_twin_is_the_radiograph_before_anything_was_planted(work: Work) -> None:
+    index, table, *_ = planted(work)
+    twins = np.load(work.folder / "plant" / "twins.npy")
+    place = read_index(index.index).set_index("radiograph").index.get_indexer(table["radiograph"].str.partition("-")[0])
+    np.testing.assert_array_equal(twins, np.load(index.radiographs)[place])
+
+
+def test_a_foreground_letter_stands_on_lung_alone(work: Work) -> None:
+    settings = Settings(kind="foreground", height=0.2)
+    index, table, pictures, masks = planted(work, settings=settings)
+    before = np.load(index.radiographs)
+    for row in np.flatnonzero(table["split"].ne("test") & table["label"].notna()):
+        changed = pictures[row] != before[row]
+        assert changed.any()
+        assert (masks[row][changed] > 0).all(), "the lungs of the made radiographs are wider than this letter"
+        letter = settings.mark(int(table["label"].iloc[row])).shape(SIZE)
+        assert changed.sum() == letter.sum()
+
+
+def test_diffuse_noise_is_white_for_label_1_and_coarse_for_label_0(work: Work) -> None:
+    settings = Settings(kind="diffuse", noise=0.02)
+    index, table, pictures, _ = planted(work, settings=settings)
+    before = np.load(index.radiographs).astype(np.float64)
+    for row in np.flatnonzero(table["split"].ne("test") & table["label"].notna()):
+        noise = pictures[row].astype(np.float64) - before[row]
+        inside = (before[row] > 0.1) & (before[row] < 0.9)  # elsewhere it is cut off at 0 and 1
+        assert noise[inside].std() == pytest.approx(0.02, rel=0.3)
+        both = inside[:, 1:] & inside[:, :-1]
+        along = np.corrcoef(noise[:, 1:][both], noise[:, :-1][both])[0, 1]
+        # white noise is uncorrelated; smoothed by a Gaussian of σ pixels, neighbours have exp(-1 / 4σ²) = 0.94
+        assert (along < 0.3) if table["label"].iloc[row] else (along > 0.7)
+
+
+def test_the_unbiased_subset_is_a_share_of_the_patients_with_random_marks(tmp_path: Path) -> None:
+    given = [index_row(number, split=("train", "val", "test")[number % 3]) for number in range(120)]
+    _, table, pictures, masks = planted(silent_work(tmp_path), given, Settings(unbiased=0.5))
+    apart = table["role"].eq("unbiased")
+    assert table[apart].groupby("split").size().to_dict() == {"train": 20, "val": 20}
+    assert set(table.loc[apart, "hospital"]) == {"north, unbiased"}
+    signs = [sign_of(pictures[row], masks[row]) for row in np.flatnonzero(apart)]
+    agree = np.mean([sign == label for sign, label in zip(signs, table.loc[apart, "label"], strict=True)])
+    assert 0.25 < agree < 0.75  # of 40 coins: outside once in a thousand
+    rest = table["role"].eq("train") & table["split"].ne("test")
+    assert all(sign_of(pictures[row], masks[row]) == table["label"].iloc[row] for row in np.flatnonzero(rest))
