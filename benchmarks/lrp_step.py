@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from medtea.lrp import HeatmapPass, heatmap_energy_distance, one_logit, random_mix
-from medtea.training.networks import BACKBONES, backbone, build_classifier, head_of
+from medtea.training.networks import BACKBONES, build_classifier
 
 EXACT = 0.01
 FEW, SOME, MANY = 2, 10, 30
@@ -66,22 +66,6 @@ EXPECTED = 23.0
 """ERM steps that a round of everything takes, about: for the estimate alone."""
 
 
-class SmallCNN(nn.Module):
-    """Three stages of convolution with bias, ReLU and max pooling, and a linear layer: for 28 x 28 in colour."""
-
-    def __init__(self, classes: int, widths: tuple[int, ...] = (32, 64, 128)) -> None:
-        super().__init__()
-        self.stage1, self.stage2, self.stage3 = (
-            nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
-            for before, after in zip((3, *widths), widths, strict=False)
-        )
-        self.head = nn.Linear(widths[-1] * 3 * 3, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.stage3(self.stage2(self.stage1(x))).flatten(1))
-        return logits
-
-
 @dataclass(frozen=True)
 class Subject:
     """A network to be measured, and what it is fed."""
@@ -94,25 +78,21 @@ class Subject:
     @property
     def layers(self) -> tuple[str, ...]:
         """The hidden layers whose maps are matched."""
-        return ("stage1", "stage2", "stage3") if self.name == "small_cnn" else BACKBONES[self.name].layers
+        return BACKBONES[self.name].layers
+
+    @property
+    def channels(self) -> int:
+        """Three of a scene, one of a radiograph."""
+        return 3 if self.name == "small_cnn" else 1
 
     def build(self) -> nn.Module:
         """The network with fresh weights, the same each time, in training mode."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
-            if self.name == "small_cnn":
-                return SmallCNN(self.classes).train()
-            network = build_classifier(self.name, SEED)
-            if self.classes > 1:
-                head = head_of(network, self.name)
-                network.set_submodule(backbone(self.name).head, nn.Linear(head.in_features, self.classes))
-            return network.train()
+        return build_classifier(self.name, SEED, channels=self.channels, logits=self.classes).train()
 
     def radiographs(self) -> Tensor:
         """A batch of noise: the time of a step does not depend on what it sees."""
-        channels = 3 if self.name == "small_cnn" else 1
         generator = torch.Generator().manual_seed(SEED)
-        return torch.rand(self.batch, channels, self.pixels, self.pixels, generator=generator)
+        return torch.rand(self.batch, self.channels, self.pixels, self.pixels, generator=generator)
 
 
 SUBJECTS = (
