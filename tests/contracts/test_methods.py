@@ -66,7 +66,9 @@ class StoppedError(Exception):
     """The training was stopped from outside."""
 
 
-def trained(name: str, folder: Path, *, logits: int = 1, stop_at: int | None = None, epochs: int = 12) -> Any:
+def trained(
+    name: str, folder: Path, *, epochs: int, logits: int = 1, stop_at: int | None = None, every: float = 20.0
+) -> Any:
     """Train by all phases on 16 radiographs from the start or from the checkpoints in `folder`; the method."""
     torch.manual_seed(3)
     method, teacher = made(name, logits=logits)
@@ -90,7 +92,7 @@ def trained(name: str, folder: Path, *, logits: int = 1, stop_at: int | None = N
     train_phases(
         method.phases(lambda: loader(False, shuffled=False)),
         loaders=Loaders(lambda unbiased: loader(unbiased, True), lambda unbiased: loader(unbiased, False)),
-        settings=LoopSettings(epochs=epochs, batch_size=8, learning_rate=0.02, checkpoint_seconds=0, select="last"),
+        settings=LoopSettings(epochs=epochs, batch_size=8, learning_rate=0.02, checkpoint_seconds=every, select="last"),
         folder=folder,
         name=name,
         log=lambda *_: None,
@@ -208,8 +210,8 @@ def test_a_method_that_is_stopped_goes_on_to_the_same_student(name: str, tmp_pat
     whole = trained(name, tmp_path / "whole", epochs=4).network.state_dict()
     for stop_at in (3, 6):
         with contextlib.suppress(StoppedError):
-            trained(name, tmp_path / "stopped", epochs=4, stop_at=stop_at)
-    resumed = trained(name, tmp_path / "stopped", epochs=4).network.state_dict()
+            trained(name, tmp_path / "stopped", epochs=4, stop_at=stop_at, every=0)
+    resumed = trained(name, tmp_path / "stopped", epochs=4, every=0).network.state_dict()
     for key, value in whole.items():
         assert torch.equal(value, resumed[key]), key
 
