@@ -11,7 +11,6 @@ from medtea.distil.stage import run as distil
 from medtea.evaluate.stage import run as evaluate
 from medtea.scenes.stage import Settings as ScenesSettings
 from medtea.scenes.stage import run as scenes
-from medtea.teach.stage import Settings as TeachSettings
 from medtea.teach.stage import run as teach
 
 from .cross_hospital import Experiment
@@ -22,7 +21,6 @@ class Settings(Experiment):
 
     pipeline: Literal["scenes"] = "scenes"
     scenes: ScenesSettings
-    teach: TeachSettings = TeachSettings(teacher="debiased_twin")
 
 
 def run(work: Work, settings: Settings) -> Iterator[Artefact]:
