@@ -22,13 +22,22 @@ LRP is patented and free for research use; gradient × input (ε = 0) is the def
 from __future__ import annotations
 
 from medtea.lrp.adjoint import HeatmapPass, Heatmaps
-from medtea.lrp.compare import heatmap_energy_distance, map_correlation, over_channels, published_distance
+from medtea.lrp.compare import (
+    DISTANCES,
+    cosine_distance,
+    heatmap_energy_distance,
+    map_correlation,
+    over_channels,
+    published_distance,
+)
 from medtea.lrp.cotangents import difference, every_logit, one_logit, random_mix, teacher_or_other
 from medtea.lrp.relevance import relevance
 
 __all__ = [
+    "DISTANCES",
     "HeatmapPass",
     "Heatmaps",
+    "cosine_distance",
     "difference",
     "every_logit",
     "heatmap_energy_distance",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -60,6 +62,35 @@ def published_distance(student: Tensor, teacher: Tensor) -> Tensor:
         losses.append(((s - t) / g).abs().mean())
         window *= 2
     return torch.stack(losses).mean()
+
+
+def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - cosine similarity per radiograph, the mean over the batch: 0 for S = c T with any c > 0, 2 for c < 0.
+
+    Scale is left free, and with it how sure the student is. The student's norm counts as at least a thousandth of the
+    teacher's, so that the slope at a map of zeros is finite; there, and where the teacher's is zero, the distance is 1.
+
+    Args:
+        student: Signed heatmaps, (batch, ...).
+        teacher: Same shape; gets no gradient.
+
+    Raises:
+        DataError: shapes differ.
+    """
+    _check(student, teacher)
+    s, t = student.flatten(1), teacher.detach().flatten(1)
+    own, given = s.norm(dim=1), t.norm(dim=1)
+    norms = torch.maximum(own, 1e-3 * given) * given
+    cosine: Tensor = (s * t).sum(1) / (norms + torch.finfo(t.dtype).tiny)
+    return (1 - cosine).mean()
+
+
+DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "energy": heatmap_energy_distance,
+    "published": published_distance,
+    "cosine": cosine_distance,
+}
+"""By the name that settings have for them."""
 
 
 def over_channels(heatmap: Tensor) -> Tensor:

@@ -86,6 +86,8 @@ def gradients(
         logits = network(shown)
         values = {INPUT: shown, **kept}
         slopes = torch.autograd.grad(logits, list(values.values()), cotangent, create_graph=create_graph)
+    if not create_graph:  # the graph is spent
+        logits, values = logits.detach(), {layer: value.detach() for layer, value in values.items()}
     return Gradients(logits, values, dict(zip(values, slopes, strict=True)))
 
 

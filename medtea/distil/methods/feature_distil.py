@@ -1,4 +1,4 @@
-"""Feature distillation: what the student's last layer is given is made to match what the teacher's is. A strong control.
+"""Feature distillation: what the last layer is given is made to match what the teacher's is. A strong control.
 
 It sees no label and no heatmap. With the teacher's last layer copied and frozen, equal features are equal logits.
 """

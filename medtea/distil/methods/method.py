@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +10,13 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from medtea.core.errors import ConfigError, UsageError
 from medtea.core.names import Field
 from medtea.core.settings import StrictSettings
 from medtea.data.loader import Batch, Loader
+from medtea.lrp import random_mix
 from medtea.training.activations import Activations, Gradients
 from medtea.training.phases import Phase
 
@@ -137,3 +140,49 @@ def teacher_gradients(batch: Batch, cotangent: Tensor, context: Context) -> Grad
     if context.slopes is None:
         raise UsageError(f"The teacher's gradients were not handed over; declare '{Field.TEACHER_GRADIENT}'.")
     return context.slopes(batch, cotangent)
+
+
+def drawn_mix(of: Method[Any], batch: int) -> Tensor:
+    """A ±1 mix of the logits for each radiograph, (batch, K); in validation always the same, +1 and -1 by turns."""
+    logits = of.head.out_features
+    if of.network.training:
+        return random_mix(batch, logits, torch.default_generator)
+    return (1.0 - 2.0 * (torch.arange(logits) % 2)).expand(batch, logits)
+
+
+def paired_layers(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> list[tuple[str, str]]:
+    """For each of the teacher's layers, from the radiograph on, the student's that answers to it.
+
+    Networks of one architecture have the same layers. Of two architectures it is the layer whose side is nearest in
+    ratio; of two as near, the deeper one.
+
+    Args:
+        student: By layer its map or activation, (batch, channels, height, width), from the radiograph on.
+        teacher: The same of the teacher.
+    """
+    if list(student) == list(teacher):
+        return [(layer, layer) for layer in teacher]
+    pairs = []
+    for layer, wanted in teacher.items():
+        ratios = {own: abs(math.log(found.shape[-1] / wanted.shape[-1])) for own, found in student.items()}
+        pairs.append((min(reversed(list(ratios)), key=ratios.__getitem__), layer))
+    return pairs
+
+
+def on_one_grid(first: Tensor, second: Tensor, *, conserved: bool = False) -> tuple[Tensor, Tensor]:
+    """Two maps (batch, channels, height, width), the finer one pooled to the coarser one's grid.
+
+    Args:
+        first: A map.
+        second: Another.
+        conserved: Pool by sums, as relevance is conserved, instead of by means.
+    """
+    sides = min(first.shape[-2], second.shape[-2]), min(first.shape[-1], second.shape[-1])
+
+    def pooled(one: Tensor) -> Tensor:
+        if one.shape[-2:] == sides:
+            return one
+        area = one.shape[-2] * one.shape[-1] / (sides[0] * sides[1]) if conserved else 1.0
+        return area * adaptive_avg_pool2d(one, sides)
+
+    return pooled(first), pooled(second)
