@@ -1,4 +1,4 @@
-"""Grad-CAM distillation: the student's class activation map of the deepest layer is made to match the teacher's.
+"""Grad-CAM distillation: the class activation map of the student's deepest layer is made to match the teacher's.
 
 Grad-CAM is positive and coarse, and its scale says nothing: here it has unit length. So neither the logit's sign nor
 its size is pinned but through the copied last layer.
@@ -50,16 +50,15 @@ class Method(method.Method[Settings]):
         """In validation of the teacher's logit as it is, so that nothing is drawn."""
         mix = drawn_mix(self, len(batch)).to(batch.radiograph)
         wanted = grad_cam(teacher_gradients(batch, mix, self.context))
-        deepest = [self.context.layers[-1]]
         with torch.enable_grad():
-            found = grad_cam(gradients(self.network, batch.radiograph, mix, layers=deepest, create_graph=True))
+            found = grad_cam(gradients(self.network, batch.radiograph, mix, layers=self.context.layers, create_graph=True))
         found, wanted = on_one_grid(found, wanted)
         return (of_unit_length(found) - of_unit_length(wanted)).square().sum((1, 2, 3)).mean()
 
 
 def grad_cam(of: Gradients) -> Tensor:
-    """The class activation map of the last of the layers, (batch, 1, height, width), at least 0."""
-    layer = [name for name in of.values if name != INPUT][-1]
+    """The class activation map of the deepest layer that has more than one pixel, (batch, 1, height, width)."""
+    layer = [name for name, value in of.values.items() if name != INPUT and value[0, 0].numel() > 1][-1]
     weights = of.slopes[layer].mean((2, 3), keepdim=True)
     return (weights * of.values[layer]).sum(1, keepdim=True).relu()
 
