@@ -2,16 +2,18 @@
 
 Ahmed et al., Systematic generalisation with group invariant predictions, ICLR 2021, whose colours of 1 to 9 these are;
 the protocol is that of TEA (arXiv 2407.09788). Three test groups of the same digits: "iid", coloured as in training;
-"ood", ten colours never seen, drawn without regard to the class; "shift", every digit in another class's colour. Ours:
-the colour of 0 and the unseen colours, which are not published, and what `background: linked` does.
+"ood", ten colours never seen, drawn without regard to the class; "shift", every digit in another class's colour.
+
+A pixel is digit where its grey value is above half of white. Ours: the colour of 0 and the unseen colours, which are
+not published; below a bias of 1 the other digits have another class's colour, where Ahmed et al. draw from a palette of
+its own; and what `background: linked` does.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +25,7 @@ from medtea.core.errors import DataError
 from medtea.core.names import Role, Split
 from medtea.core.seeds import numpy_generator
 from medtea.core.settings import StrictSettings
+from medtea.scenes.idx import SIDE, read_idx
 from medtea.scenes.sets import scene_set
 from medtea.scenes.sets.scene_set import Picture, Scene, name_digest
 
@@ -44,8 +47,8 @@ COLOURS = np.array(
 FAR = 2500
 """Squared RGB distance that unseen colours keep from all earlier ones."""
 CLASSES = len(COLOURS)
-MAGIC = {"images": 2051, "labels": 2049}
-GROUPS = ("iid", "ood", "shift")
+BRIGHT = 100
+"""The largest channel of an unseen colour is above it, so that the digit stands out from black."""
 
 
 class Settings(StrictSettings):
@@ -57,9 +60,13 @@ class Settings(StrictSettings):
         validation: Digits to select on, as biased as training; the published size is 10000.
         test: Digits of the test file that come as "iid", "ood" and "shift".
         bias: Share of digits in their class's colour; the others have another class's.
+        environments: What training's environments ("hospitals") are. "one": it has one. "agreement": digits in their
+            class's colour and the others, the groups that Ahmed et al. give to a method. "halves": every second digit
+            has `second_bias` instead of `bias`, as in IRM.
+        second_bias: That of the second half.
         background: "black", or "linked": the background has half the brightness of the colour of five classes on, so
             that it names the class as well; "ood" and "shift" change both.
-        twin: What the teacher is shown: the digit in "white", or each in a "random" colour.
+        twin: What the teacher is shown: the digit in "white", or each in a "random" colour; on black.
         unbiased: Digits of the small unbiased subset, coloured without regard to the class, a fifth for validation.
     """
 
@@ -68,99 +75,110 @@ class Settings(StrictSettings):
     validation: int = Bound(4000, ge=1)
     test: int = Bound(10000, ge=1)
     bias: float = Bound(1.0, ge=0, le=1)
+    environments: Literal["one", "agreement", "halves"] = "one"
+    second_bias: float = Bound(0.8, ge=0, le=1)
     background: Literal["black", "linked"] = "black"
     twin: Literal["white", "random"] = "white"
     unbiased: int = Bound(0, ge=0)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One image to be: its row, its digit (28, 28), and the colours of digit, background and twin in [0, 1]."""
+
+    scene: Scene
+    digit: Array
+    colour: Array
+    ground: Array
+    twin: Array
 
 
 class SceneSet(scene_set.SceneSet[Settings]):
     """Binary digits times a colour, 28 x 28."""
 
     has_twins = True
-    size = 28
+    size = SIDE
 
     def fingerprint(self) -> str:
         """Digest of the four files' pixels and labels."""
         digest = hashlib.sha256()
-        for array in (*self._training, *self._testing):
+        for array in (*self._files["train"], *self._files["test"]):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
     def scenes(self) -> Sequence[Scene]:
         """Training, validation and the unbiased subset of the training file; three groups of the test file."""
-        return [scene for scene, _, _ in self._plan]
+        return [planned.scene for planned in self._plan]
 
     def picture(self, number: int) -> Picture:
         """The digit of that row in its colour; the twin without."""
-        _, digit, (colour, ground, twin) = self._plan[number]
-        return Picture(_coloured(digit, colour, ground), digit, _coloured(digit, twin, np.zeros(3)))
+        planned = self._plan[number]
+        image = _coloured(planned.digit, planned.colour, planned.ground)
+        return Picture(image, planned.digit, _coloured(planned.digit, planned.twin, np.zeros(3)))
 
     @cached_property
-    def _training(self) -> tuple[Array, Array]:
-        return read_idx(self.settings.path, "train")
+    def _files(self) -> dict[str, tuple[Array, Array]]:
+        return {"train": read_idx(self.settings.path, "train"), "test": read_idx(self.settings.path, "t10k")}
 
     @cached_property
-    def _testing(self) -> tuple[Array, Array]:
-        return read_idx(self.settings.path, "t10k")
-
-    @cached_property
-    def _plan(self) -> list[tuple[Scene, Array, tuple[Array, Array, Array]]]:
-        """Every image: its row, its digit, and the colours of digit, background and twin."""
+    def _plan(self) -> list[Planned]:
         settings = self.settings
-        images, labels = self._training
-        order = numpy_generator(self.seed, "scenes/order").permutation(len(labels))
+        held, tested = len(self._files["train"][1]), len(self._files["test"][1])
         wanted = settings.train + settings.validation + settings.unbiased
-        if wanted > len(labels) or settings.test > len(self._testing[1]):
+        if wanted > held or settings.test > tested:
             raise DataError(
                 f"scenes.options: {wanted} training digits and {settings.test} test digits are asked for; the files "
-                f"hold {len(labels)} and {len(self._testing[1])}."
+                f"hold {held} and {tested}."
             )
-        train, validation, unbiased = np.split(order[:wanted], np.cumsum([settings.train, settings.validation]))
-        aside = len(unbiased) // 5
-        parts = [
-            ("coloured", Role.TRAIN, Split.TRAIN, "iid", train),
-            ("coloured", Role.TRAIN, Split.VALIDATION, "iid", validation),
-            ("unbiased", Role.UNBIASED, Split.TRAIN, "unbiased", unbiased[aside:]),
-            ("unbiased", Role.UNBIASED, Split.VALIDATION, "unbiased", unbiased[:aside]),
-        ]
-        plan = []
-        for environment, role, split, group, chosen in parts:
-            kind = "unbiased" if role == Role.UNBIASED else "iid"
-            drawn = self._colours(labels[chosen], kind, f"{environment}/{split}")
-            for row, colours in zip(chosen, drawn, strict=True):
-                scene = _scene(f"train {row}", environment, role, split, group, int(labels[row]))
-                plan.append((scene, images[row], colours))
-        tested, digits = self._testing[0][: settings.test], self._testing[1][: settings.test]
-        for group in GROUPS:
-            environment, role = ("coloured", Role.TRAIN) if group == "iid" else (group, Role.EXTERNAL)
-            for row, colours in enumerate(self._colours(digits, group, group)):
-                scene = _scene(f"test {row}", environment, role, Split.TEST, group, int(digits[row]))
-                plan.append((scene, tested[row], colours))
-        return plan
-
-    def _colours(self, labels: Array, kind: str, name: str) -> list[tuple[Array, Array, Array]]:
-        """Colours in [0, 1] of each image's digit, background and twin."""
-        generator = numpy_generator(self.seed, f"scenes/colours/{name}")
-        count = len(labels)
-        others = (labels + generator.integers(1, CLASSES, size=count)) % CLASSES
-        palette = COLOURS
-        if kind == "iid":
-            chosen = np.where(generator.random(count) < self.settings.bias, labels, others)
-        elif kind == "shift":
-            chosen = others
-        else:
-            chosen = generator.integers(CLASSES, size=count)
-            palette = unseen_colours() if kind == "ood" else COLOURS
-        ground = palette[(chosen + CLASSES // 2) % CLASSES] / 510 if self.settings.background == "linked" else None
-        twins = COLOURS[generator.integers(CLASSES, size=count)] / 255
+        order = numpy_generator(self.seed, "scenes/order").permutation(held)[:wanted]
+        train, validation, unbiased = np.split(order, np.cumsum([settings.train, settings.validation]))
+        aside, test = len(unbiased) // 5, np.arange(settings.test)
         return [
-            (
-                palette[chosen[row]] / 255,
-                np.zeros(3) if ground is None else ground[row],
-                np.ones(3) if self.settings.twin == "white" else twins[row],
-            )
-            for row in range(count)
+            *self._part("train", train, "iid", Role.TRAIN, Split.TRAIN),
+            *self._part("train", validation, "iid", Role.TRAIN, Split.VALIDATION),
+            *self._part("train", unbiased[aside:], "unbiased", Role.UNBIASED, Split.TRAIN),
+            *self._part("train", unbiased[:aside], "unbiased", Role.UNBIASED, Split.VALIDATION),
+            *self._part("test", test, "iid", Role.TRAIN, Split.TEST),
+            *self._part("test", test, "ood", Role.EXTERNAL, Split.TEST),
+            *self._part("test", test, "shift", Role.EXTERNAL, Split.TEST),
         ]
+
+    def _part(self, file: str, chosen: Array, group: str, role: Role, split: Split) -> Iterator[Planned]:
+        """The chosen digits of a file, coloured as the group asks."""
+        images, labels = self._files[file][0][chosen], self._files[file][1][chosen]
+        generator = numpy_generator(self.seed, f"scenes/colours/{group}/{split}")
+        names = self._colour_names(labels, group, generator)
+        palette = (unseen_colours() if group == "ood" else COLOURS) / 255
+        linked = self.settings.background == "linked"
+        grounds = palette[(names + CLASSES // 2) % CLASSES] / 2 if linked else np.zeros((len(labels), 3))
+        drawn = COLOURS[generator.integers(CLASSES, size=len(labels))] / 255
+        twins = np.ones_like(drawn) if self.settings.twin == "white" else drawn
+        environments = self._environments(labels, names) if group == "iid" else [group] * len(labels)
+        for number, (row, label) in enumerate(zip(chosen, labels, strict=True)):
+            picture = f"{file} {row}"
+            name, digest = name_digest(f"{picture} {group}"), name_digest(picture)
+            scene = Scene(name, digest, environments[number], role, split, group, int(label))
+            yield Planned(scene, images[number], palette[names[number]], grounds[number], twins[number])
+
+    def _colour_names(self, labels: Array, group: str, generator: np.random.Generator) -> Array:
+        """The number of each digit's colour in the group's palette."""
+        others = (labels + generator.integers(1, CLASSES, size=len(labels))) % CLASSES
+        if group == "iid":
+            return np.where(generator.random(len(labels)) < self._biases(len(labels)), labels, others)
+        return others if group == "shift" else generator.integers(CLASSES, size=len(labels))
+
+    def _biases(self, count: int) -> Array:
+        biases = np.full(count, self.settings.bias)
+        if self.settings.environments == "halves":
+            biases[1::2] = self.settings.second_bias
+        return biases
+
+    def _environments(self, labels: Array, names: Array) -> list[str]:
+        """What the index calls the hospital of each biased digit."""
+        if self.settings.environments == "agreement":
+            return ["coloured" if agrees else "coloured otherwise" for agrees in names == labels]
+        second = "coloured again" if self.settings.environments == "halves" else "coloured"
+        return [second if number % 2 else "coloured" for number in range(len(labels))]
 
 
 def unseen_colours() -> Array:
@@ -169,48 +187,9 @@ def unseen_colours() -> Array:
     found = list(COLOURS)
     while len(found) < 2 * CLASSES:
         drawn = generator.integers(0, 256, size=3)
-        if min(int(np.square(drawn - one).sum()) for one in found) > FAR and drawn.max() > 100:
+        if min(int(np.square(drawn - one).sum()) for one in found) > FAR and drawn.max() > BRIGHT:
             found.append(drawn)
     return np.array(found[CLASSES:])
-
-
-def read_idx(folder: Path, part: str) -> tuple[Array, Array]:
-    """The digits of "train" or "t10k" as (n, 28, 28) 0 or 1, brighter than half of white or not, and their labels (n,).
-
-    Raises:
-        DataError: a file is missing, is no idx file, is cut short, or the two do not belong together.
-    """
-    images = _read(folder, f"{part}-images-idx3-ubyte", "images")
-    labels = _read(folder, f"{part}-labels-idx1-ubyte", "labels")
-    if len(images) != len(labels):
-        raise DataError(f"MNIST: '{part}' has {len(images)} images and {len(labels)} labels.")
-    if images.shape[1:] != (28, 28) or labels.max(initial=0) >= CLASSES:
-        raise DataError(f"MNIST: '{part}' is not of 28 x 28 pixels and ten classes.")
-    return (images > 127).astype(np.uint8), labels.astype(np.int64)
-
-
-def _read(folder: Path, name: str, kind: str) -> Array:
-    try:
-        packed = folder / f"{name}.gz"
-        data = gzip.decompress(packed.read_bytes()) if packed.exists() else (folder / name).read_bytes()
-    except (OSError, EOFError) as error:
-        raise DataError(
-            f"MNIST: '{name}' cannot be read ({type(error).__name__}). scenes.options.path is the folder of the four "
-            "idx files, packed (.gz) or not."
-        ) from error
-    dimensions = 3 if kind == "images" else 1
-    start = 4 + 4 * dimensions
-    if len(data) < start or struct.unpack(">i", data[:4])[0] != MAGIC[kind]:
-        raise DataError(f"MNIST: '{name}' is no idx file of {kind}.")
-    shape = struct.unpack(f">{dimensions}i", data[4:start])
-    if min(shape) < 0 or len(data) - start != int(np.prod(shape, dtype=np.int64)):
-        raise DataError(f"MNIST: '{name}' is cut short, or longer than it says.")
-    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
-
-
-def _scene(name: str, environment: str, role: Role, split: Split, group: str, label: int) -> Scene:
-    picture = name_digest(name)
-    return Scene(name_digest(f"{name} {group}"), picture, environment, role, split, group, label)
 
 
 def _coloured(digit: Array, colour: Array, ground: Array) -> Array:
