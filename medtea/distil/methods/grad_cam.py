@@ -51,7 +51,9 @@ class Method(method.Method[Settings]):
         mix = drawn_mix(self, len(batch)).to(batch.radiograph)
         wanted = grad_cam(teacher_gradients(batch, mix, self.context))
         with torch.enable_grad():
-            found = grad_cam(gradients(self.network, batch.radiograph, mix, layers=self.context.layers, create_graph=True))
+            found = grad_cam(
+                gradients(self.network, batch.radiograph, mix, layers=self.context.layers, create_graph=True)
+            )
         found, wanted = on_one_grid(found, wanted)
         return (of_unit_length(found) - of_unit_length(wanted)).square().sum((1, 2, 3)).mean()
 
