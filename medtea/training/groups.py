@@ -15,4 +15,5 @@ def mean_by_group(values: Tensor, groups: Tensor) -> Tensor:
     """
     _, place, counts = torch.unique(groups, return_inverse=True, return_counts=True)
     sums: Tensor = values.new_zeros(len(counts), *values.shape[1:]).index_add(0, place, values)
-    return sums / counts.to(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
+    means: Tensor = sums / counts.to(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
+    return means
