@@ -6,7 +6,6 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -93,12 +92,3 @@ class SceneSet(ABC, Generic[S]):
 def name_digest(name: str) -> str:
     """12 hex digits that stand for a file's name within its set."""
     return hashlib.sha256(name.encode()).hexdigest()[:12]
-
-
-def listing_digest(files: Sequence[Path]) -> str:
-    """Digest of the files' names, sizes and times of change: quick, where reading all would take minutes."""
-    lines = []
-    for path in files:
-        facts = path.stat()
-        lines.append(f"{path.name} {facts.st_size} {facts.st_mtime_ns}")
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
