@@ -30,6 +30,7 @@ from medtea.ingest.dicomize import Dicomized, dicomize
 from medtea.ingest.sources import table
 from medtea.ingest.stage import open_source
 from medtea.report.stage import page_of, print_table
+from medtea.scenes import sets
 from medtea.teach import teachers
 from medtea.training.networks import BACKBONES
 from medtea.training.processes import lead_or_follow
@@ -48,6 +49,7 @@ err = Console(stderr=True)
 
 WINGS = {
     "ingest": "Hospitals' files to an index and arrays; what cannot be used, with its reason.",
+    "scenes": "A set of images with a known shortcut, in the place of ingest (pipeline scenes only).",
     "plant": "Known marks stamped on the radiographs (pipeline planted_shortcut only).",
     "segment": "The lung segmenter, and a checked mask for every radiograph.",
     "teach": "The teacher, shown lungs only, and its heatmaps.",
@@ -117,10 +119,10 @@ def check(config: Config, set_: Set = None) -> None:
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="methods, sources, probes, teachers, networks, configs")],
+    what: Annotated[str, typer.Argument(help="methods, sources, sets, probes, teachers, networks, configs")],
 ) -> None:
     """What there is to choose from."""
-    known = {"methods": methods, "sources": sources, "probes": probes, "teachers": teachers}
+    known = {"methods": methods, "sources": sources, "sets": sets, "probes": probes, "teachers": teachers}
     if what == "networks":
         entries = {name: spec.about for name, spec in BACKBONES.items()}
     elif what == "configs":
