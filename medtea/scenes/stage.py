@@ -97,8 +97,11 @@ def _read(
         if twins is not None:
             twins[row] = picture.twin
         rows.append(_row(scene, row, digest=hashlib.sha256(images[row].tobytes()).hexdigest(), mask=picture.mask))
-    if refused:
-        for path in (index.radiographs, index.given_masks, *([index.twins] if scene_set.has_twins else [])):
+    for path, array in ((index.radiographs, images), (index.given_masks, masks), (index.twins, twins)):
+        if array is None:
+            continue
+        array.flush()
+        if refused:
             write_array(path, np.asarray(read_array(path)[: len(rows)]))
     return pd.DataFrame(rows), refused
 
