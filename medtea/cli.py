@@ -19,7 +19,7 @@ from rich.markup import escape
 from medtea import __version__
 from medtea.audit import probes
 from medtea.core import bay
-from medtea.core.errors import ConfigError, MedteaError, UsageError, nearest
+from medtea.core.errors import ConfigError, DataError, MedteaError, UsageError, nearest
 from medtea.core.names import OutcomesArtefact, ScoresArtefact
 from medtea.core.settings import expand, override, parse, read_yaml, to_yaml
 from medtea.core.tracking import NullTracker, Tracker, sync
@@ -29,8 +29,11 @@ from medtea.ingest import sources
 from medtea.ingest.dicomize import Dicomized, dicomize
 from medtea.ingest.sources import table
 from medtea.ingest.stage import open_source
+from medtea.report.seeds_tables import headline_table
 from medtea.report.stage import page_of, print_table
+from medtea.report.tables import to_terminal
 from medtea.scenes import sets
+from medtea.sweep import sweep, track_sweep, write_tables
 from medtea.teach import teachers
 from medtea.training.networks import BACKBONES
 from medtea.training.processes import lead_or_follow
@@ -83,9 +86,30 @@ NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Log nothing to 
 
 
 @app.command()
-def run(config: Config, to: To = None, set_: Set = None, no_tracking: NoTracking = False) -> None:
-    """Walk the whole way; finished stages are skipped, a killed one goes on."""
-    walk(config, to, set_ or [], no_tracking)
+def run(
+    config: Config,
+    to: To = None,
+    set_: Set = None,
+    no_tracking: NoTracking = False,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", help="Run with each of these (0,1,2) and make one table of all.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="Of several seeds: networks trained at a time.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Of several seeds: this student alone. May be repeated.")
+    ] = None,
+) -> None:
+    """Walk the whole way; finished stages are skipped, a killed one goes on. With seeds: a table of methods."""
+    assignments = [*(set_ or []), *([f"seeds=[{seeds}]"] if seeds else [])]
+    _, settings = load(config, [*assignments, *([f"processes={processes}"] if processes else [])])
+    if settings.seeds:
+        walk_seeds(config, to, settings, no_tracking, only or [])
+    elif only or processes:
+        raise UsageError("--only and --processes are for several seeds; name them with --seeds 0,1,2.")
+    else:
+        walk(config, to, assignments, no_tracking)
 
 
 @app.command()
@@ -210,10 +234,52 @@ def load(config: Path, assignments: list[str]) -> tuple[Any, Any]:
     return module, parse(module.Settings, content)
 
 
-def walk(config: Path, to: Path | None, assignments: list[str], no_tracking: bool, until: str = "report") -> None:
-    """Run a pipeline up to a wing, and show what came out."""
+def walk_seeds(config: Path, to: Path | None, settings: Any, no_tracking: bool, only: list[str]) -> None:
+    """Run a pipeline with each seed, and show one table of all.
+
+    Raises:
+        UsageError: a student is named that there is not.
+        DataError: something did not finish; all else did, and is in the table.
+    """
+    students = {student.name: student for student in settings.distil}
+    for name in only:
+        if name not in students:
+            raise UsageError(f"--only '{name}': there is no such student. {nearest(name, students)}")
+    chosen = tuple(students[name] for name in students if not only or name in only)
+    settings = settings.model_copy(update={"distil": chosen})
+    module = importlib.import_module(f"medtea.pipelines.{settings.pipeline}")
+    folder = _folder(config, to)
+    failed = sweep(
+        module.run,
+        settings,
+        folder=folder,
+        seeds=settings.seeds,
+        processes=settings.processes,
+        device=_device(settings.device),
+        say=_say,
+    )
+    runs = [folder / f"seed_{seed}" for seed in settings.seeds]
+    record = write_tables(folder, settings, runs=runs, failed=failed, title=config.stem.replace("_", " "))
+    with NullTracker() if no_tracking else _tracker(folder, config.stem, settings) as tracker:
+        track_sweep(tracker, record, folder)
+    if tracker.notice:
+        err.print(tracker.notice, style="yellow", markup=False)
+    out.print(to_terminal(headline_table(record)))
+    out.print(
+        f"The tables: {folder / 'table.html'}, {folder / 'table.md'}", markup=False, highlight=False, soft_wrap=True
+    )
+    if failed:
+        parts = "; ".join(f"{done.unit} ({done.reason})" for done in failed)
+        raise DataError(f"{len(failed)} parts did not finish: {parts}. Start again to go on with them.")
+
+
+def walk(config: Path, to: Path | None, assignments: list[str], no_tracking: bool, until: str = "") -> None:
+    """Run a pipeline up to a wing, or to its end, and show what came out."""
     module, settings = load(config, assignments)
-    if until not in type(settings).model_fields:
+    wings = type(settings).model_fields
+    is_to_the_end = not until
+    until = until or ("report" if "report" in wings else "evaluate")
+    if until not in wings:
         raise UsageError(f"The pipeline {settings.pipeline} has no wing '{until}'. Leave it out, or take another.")
     folder = _folder(config, to)
     try:
@@ -230,7 +296,11 @@ def walk(config: Path, to: Path | None, assignments: list[str], no_tracking: boo
                 break
     if tracker.notice:
         err.print(tracker.notice, style="yellow", markup=False)
-    if until == "report":
+    if is_to_the_end and until == "evaluate":
+        out.print(
+            to_terminal(headline_table(write_tables(folder, settings, runs=[folder], failed=[], title=config.stem)))
+        )
+    elif until == "report":
         print_table(ScoresArtefact(folder / "evaluate"), OutcomesArtefact(folder / "audit"), out.print)
         out.print(f"The page: {page_of(folder)}", markup=False, highlight=False, soft_wrap=True)
     if not work.ran:

@@ -37,6 +37,8 @@ class Experiment(StrictSettings):
 
     Attributes:
         seed: Of all that is drawn.
+        seeds: If there are any, the whole experiment is run with each of them and comes out as one table.
+        processes: Of a sweep over seeds: how many networks are trained at a time.
         device: "auto": a GPU where there is one.
         teach: The teacher.
         distil: The students.
@@ -44,6 +46,8 @@ class Experiment(StrictSettings):
     """
 
     seed: int = 0
+    seeds: tuple[int, ...] = ()
+    processes: int = Field(1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     teach: TeachSettings = TeachSettings()
     distil: tuple[DistilSettings, ...] = Field(

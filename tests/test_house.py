@@ -28,8 +28,9 @@ FLOORS = {
     **dict.fromkeys(("data", "lrp", "metrics"), 2),
     **dict.fromkeys(("explain", "training"), 3),
     **dict.fromkeys(WINGS, 4),
-    "cli": 5,
-    "pipelines": 6,
+    "sweep": 5,
+    "cli": 6,
+    "pipelines": 7,
 }
 ONLY_IMPORTER = {
     "yaml": "medtea.core.settings",

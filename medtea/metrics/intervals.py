@@ -235,6 +235,31 @@ def difference_between_groups(
     return _estimate([*first, *second], combine, replicates, generator)
 
 
+def mean_over_groups(
+    groups: Sequence[Group], *, draw_groups: bool = False, replicates: int = REPLICATES, generator: np.random.Generator
+) -> Estimate:
+    """Mean of the groups' statistics, each group counting the same: the seeds of one experiment.
+
+    Patients who occur in the same groups are drawn together, as in difference_between_groups.
+
+    Args:
+        groups: One for each seed.
+        draw_groups: Draw the groups with replacement as well, so that the interval holds another seed too. With three
+            seeds it is rough.
+        replicates: How many draws.
+        generator: Source of the draws.
+    """
+
+    def combine(numbers: Sequence[Floats]) -> Floats:
+        each = np.stack(numbers)
+        if not draw_groups or each.shape[1] == 1:
+            return np.asarray(each.mean(axis=0))
+        chosen = generator.integers(len(each), size=each.shape)
+        return np.asarray(np.take_along_axis(each, chosen, axis=0).mean(axis=0))
+
+    return _estimate(groups, combine, replicates, generator)
+
+
 def without_interval(value: float, *, n: int, n_patients: int, n_positive: int | None = None) -> Estimate:
     """A number for which no interval was computed."""
     return Estimate(value, NAN, NAN, n, n_patients, n_positive, 0)

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from medtea.report.contents import Contents
 from medtea.report.figures import forest_plot, inline, montage, slope_plot
+from medtea.report.seeds_tables import Record, seeds_tables
 from medtea.report.tables import (
     difference_table,
     flow_table,
@@ -29,13 +30,29 @@ _TEMPLATES = Environment(
 )
 
 
+def seeds_page(record: Record, title: str) -> str:
+    """The tables of a sweep on a page of their own."""
+    return _TEMPLATES.get_template("seeds.html").render(
+        title=title,
+        style=_style(),
+        tables=seeds_tables(record),
+        failed=record["failed"],
+        interval=record["interval"],
+        made_with=record["made_with"],
+    )
+
+
+def _style() -> Markup:
+    return Markup(_TEMPLATES.loader.get_source(_TEMPLATES, "page.css")[0])  # type: ignore[union-attr]
+
+
 def page(contents: Contents) -> str:
     """The whole page. Every name is shown as text, whatever it holds."""
     metrics = contents.metrics
     probes = dict.fromkeys(outcome.probe for outcome in contents.outcomes)
     return _TEMPLATES.get_template("page.html").render(
         contents=contents,
-        style=Markup(_TEMPLATES.loader.get_source(_TEMPLATES, "page.css")[0]),  # type: ignore[union-attr]
+        style=_style(),
         main=main_table(metrics, contents.outcomes),
         findings=findings(metrics),
         forest=Markup(inline(forest_plot(metrics))),

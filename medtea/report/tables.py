@@ -71,7 +71,7 @@ def main_table(metrics: Metrics, outcomes: Sequence[Outcome] = ()) -> Table:
         cells = [Cell(name)]
         cells += [_auroc(metrics.score(name, group)) for group in groups]
         cells += [_relevance(outcomes, name, group) for group in shown]
-        cells.append(Cell(_fields(sees.get(name, ()))))
+        cells.append(Cell(fields_in_words(sees.get(name, ()))))
         rows.append(tuple(cells))
     return Table("AUROC with its 95 % interval, per method and hospital", tuple(columns), tuple(rows))
 
@@ -192,8 +192,8 @@ def method_table(metrics: Metrics) -> Table:
     rows = tuple(
         (
             Cell(method.name),
-            Cell(_fields(method.sees)),
-            Cell(_fields(method.sees_at_inference)),
+            Cell(fields_in_words(method.sees)),
+            Cell(fields_in_words(method.sees_at_inference)),
             Cell(method.network or "not stated"),
             Cell("not stated" if method.parameters is None else f"{method.parameters:,}"),
             Cell("not stated" if method.seconds is None else f"{method.seconds:,.0f} s"),
@@ -304,7 +304,8 @@ def _plain(value: float, missing: str = NO_ANSWER) -> str:
     return missing if math.isnan(value) else f"{value:.2f}"
 
 
-def _fields(names: Sequence[str]) -> str:
+def fields_in_words(names: Sequence[str]) -> str:
+    """What a method saw, in words."""
     # In the order in which core.names lists them, the radiograph first.
     return (
         ", ".join(_words(name) for name in sorted(names, key=lambda name: (_FIELDS.get(name, len(_FIELDS)), name)))
