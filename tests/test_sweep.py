@@ -144,4 +144,4 @@ def test_what_is_for_several_seeds_is_said_to_be_so(finished: Path, tmp_path: Pa
     assert isinstance(found.exception, UsageError)
     assert "--seeds 0,1,2" in str(found.exception)
     found = CliRunner().invoke(cli.app, ["run", str(finished / "sweep.yaml"), "--only", "tee"])
-    assert "there is no such student. Did you mean 'tea'" in str(found.exception)
+    assert "there is no such student. Allowed: erm, tea" in str(found.exception)

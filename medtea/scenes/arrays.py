@@ -8,14 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from medtea.core.errors import DataError
-
-try:  # only a set that comes as HDF5 needs it
-    import h5py  # type: ignore[import-not-found, import-untyped, unused-ignore]
-except ImportError:
-    h5py = None
 
 Array = np.ndarray[Any, Any]
 NUMBERS = "biuf"
@@ -41,7 +37,7 @@ def open_arrays(path: Path) -> Mapping[str, Any]:
     """The numeric arrays of a file by name: of HDF5 they stay on disk until rows are asked for.
 
     Raises:
-        DataError: it is damaged, or it is HDF5 and h5py is not installed.
+        DataError: it is damaged.
     """
     try:
         return _of_npz(path) if path.suffix == ".npz" else _of_hdf5(path)
@@ -56,11 +52,6 @@ def _of_npz(path: Path) -> dict[str, Array]:
 
 
 def _of_hdf5(path: Path) -> dict[str, Any]:
-    if h5py is None:
-        raise DataError(
-            f"'{path.name}' is HDF5, and h5py is not installed. Install it (pip install h5py), or give the same arrays "
-            f"as '{path.stem}.npz'."
-        )
     file = h5py.File(path, mode="r")
     return {name: file[name] for name in file if _is_plain(file, name)}
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,16 +134,7 @@ def test_a_missing_or_damaged_file_is_named_without_its_path(tmp_path: Path) -> 
         made(folder, tmp_path / "run")
 
 
-def test_hdf5_without_h5py_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write_coco(tmp_path / "set", coco_arrays())
-    (folder / "train.h5py").write_bytes(b"\x89HDF\r\n\x1a\n")
-    monkeypatch.setattr(arrays, "h5py", None)
-    with pytest.raises(DataError, match=r"'train\.h5py' is HDF5, and h5py is not installed"):
-        made(folder, tmp_path / "run")
-
-
 def write_hdf5(path: Path, content: dict[str, np.ndarray]) -> None:
-    h5py = pytest.importorskip("h5py")
     with h5py.File(path, mode="w") as file:
         for name, array in content.items():
             file.create_dataset(name, data=array)
@@ -163,7 +155,6 @@ def test_hdf5_gives_what_npz_gives(tmp_path: Path) -> None:
 
 
 def test_hdf5_that_points_to_another_file_is_not_followed(tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
     write_hdf5(tmp_path / "secret.h5py", {"y": np.arange(9)})
     with h5py.File(tmp_path / "train.h5py", mode="w") as file:
         file["y"] = h5py.ExternalLink(str(tmp_path / "secret.h5py"), "y")
