@@ -1,8 +1,8 @@
 """Several seeds of one experiment: its networks are trained in as many processes as asked, and it goes on where it was.
 
 Every seed has an ordinary run folder below the sweep's. A unit is a part of one run: all up to the teacher, one
-student, or what comes after the last of them. Finished stages are skipped by their records: starting again costs
-nothing, and a run of the sweep can be gone on with alone.
+student, or the evaluation of them all. Finished stages are skipped by their records: starting again costs nothing, and
+a run of the sweep can be gone on with alone, to its audit and its own page.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from medtea.report.page import seeds_page
 from medtea.report.seeds_tables import markdown_of
 
 Pipeline = Callable[[Work, Any], Iterator[Artefact]]
-TEACHER, REST = "teacher", "evaluation"
+TEACHER, EVALUATION = "teacher", "evaluation"
 LOG = "sweep.log"
 
 
@@ -41,7 +41,7 @@ class Unit:
         pipeline: The `run` of a file of pipelines/.
         settings: The experiment's, with this seed and the students that are wanted.
         folder: The seed's run folder.
-        until: The stage to stop after; empty: to the end.
+        until: The stage to stop after.
         part: "teacher", a student's name, or "evaluation".
         device: Where it is computed.
     """
@@ -99,9 +99,10 @@ def sweep(
 
     def unit(seed: int, part: str) -> Unit:
         chosen = runs[seed]
-        until = {TEACHER: "teach", REST: ""}.get(part, f"distil/{part}")
+        until = {TEACHER: "teach", EVALUATION: "evaluate"}.get(part, f"distil/{part}")
         lost = {done.unit.part for done in failed if done.unit.settings.seed == seed}
-        kept = [one for one in chosen.distil if (one.name not in lost if part in (TEACHER, REST) else one.name == part)]
+        is_student = part not in (TEACHER, EVALUATION)
+        kept = [one for one in chosen.distil if (one.name == part if is_student else one.name not in lost)]
         chosen = chosen.model_copy(update={"distil": tuple(kept)})
         return Unit(pipeline, chosen, folder / f"seed_{seed}", until, part, device)
 
@@ -124,11 +125,11 @@ def sweep(
                         failed.append(done)
                     if part == TEACHER:
                         running |= set() if done.reason else {start(seed, student) for student in students}
-                    elif part != REST:
+                    elif part != EVALUATION:
                         left[seed].discard(part)
                         lost = sum(one.unit.settings.seed == seed for one in failed)
                         if not left[seed] and lost < len(students):
-                            running.add(start(seed, REST))
+                            running.add(start(seed, EVALUATION))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -143,7 +144,7 @@ def _do(unit: Unit, threads: int) -> Done:
     with (unit.folder / LOG).open("a", encoding="utf-8") as log:
         sys.stdout = sys.stderr = log
         work = Work(unit.folder, unit.settings.seed, NullTracker(), say=print, device=unit.device)
-        if unit.part == REST:
+        if unit.part == EVALUATION:
             write_text(unit.folder / "settings.yaml", to_yaml(unit.settings.model_dump(mode="json")))
         try:
             for artefact in unit.pipeline(work, unit.settings):
