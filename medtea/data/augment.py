@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandGaussianNoised, RandGaussianSmoothd
+from monai.transforms import (
+    Compose,
+    RandAdjustContrastd,
+    RandAffined,
+    RandGaussianNoised,
+    RandGaussianSmoothd,
+    RandScaleIntensityFixedMeand,
+    RandShiftIntensityd,
+)
 from pydantic import Field as Bound
 from pydantic import field_validator
 
@@ -24,6 +32,9 @@ class AugmentSettings(StrictSettings):
         shift: Largest shift along each side, as a share of the side.
         zoom: Largest relative change of height and of width, each drawn on its own.
         gamma: Range of the exponent of the grey values.
+        contrast: Largest relative change of the grey values' distance from their mean.
+        brightness: Largest shift of all grey values. A teacher on the lungs' own grey scale gives a copy of another
+            contrast and brightness the same heatmaps: students of such copies learn not to look at exposure.
         noise: Standard deviation of added Gaussian noise (grey values are in [0, 1]).
         blur_pixels: Largest standard deviation of Gaussian smoothing.
     """
@@ -32,6 +43,8 @@ class AugmentSettings(StrictSettings):
     shift: float = Bound(0.04, ge=0, lt=1)
     zoom: float = Bound(0.08, ge=0, lt=1)
     gamma: tuple[float, float] = (0.7, 1.4)
+    contrast: float = Bound(0.0, ge=0, lt=1)
+    brightness: float = Bound(0.0, ge=0, lt=1)
     noise: float = Bound(0.02, ge=0)
     blur_pixels: float = Bound(0.7, ge=0)
 
@@ -71,6 +84,8 @@ def augmentation(settings: AugmentSettings, size: int, seed: int) -> Compose:
                 sigma_y=(0.1, max(settings.blur_pixels, 0.1)),
             ),
             RandGaussianNoised(**images, prob=0.3, std=settings.noise),
+            RandScaleIntensityFixedMeand(**images, prob=1.0 if settings.contrast else 0.0, factors=settings.contrast),
+            RandShiftIntensityd(**images, prob=1.0 if settings.brightness else 0.0, offsets=settings.brightness),
         ]
     )
     transforms.set_random_state(seed)

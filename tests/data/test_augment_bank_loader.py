@@ -19,6 +19,7 @@ from medtea.core.work import read_array, write_array
 from medtea.data.augment import AugmentSettings, augmentation, augmented_copy
 from medtea.data.bank import Bank, HeatmapWriter, bank_fields, batches_of_entries, make_bank
 from medtea.data.loader import Batch, Loader, StoredHeatmaps
+from medtea.data.lungs import lungs_only
 
 Array = np.ndarray[Any, Any]
 SIZE = 48
@@ -100,6 +101,30 @@ def test_grey_values_stay_in_0_to_1_and_the_mask_stays_0_or_1_in_their_own_kinds
         assert (copy.dtype, mask.dtype) == (np.float16, np.uint8)
         assert 0 <= copy.min() <= copy.max() <= 1
         assert set(np.unique(mask)) == {0, 1}
+
+
+def test_contrast_and_brightness_change_exposure_by_no_more_than_asked_and_nothing_else() -> None:
+    image = (0.4 + 0.2 * radiographs(1)[0]).astype(np.float32)  # nothing is clipped
+    slopes, shifts = [], []
+    for copy, _ in copies_of(image, lungs(), 16, contrast=0.3, brightness=0.1):
+        slope, offset = np.polyfit(image.ravel(), copy.ravel(), 1)
+        # the blur of least width, on in some copies, leaves about a thousandth
+        assert np.abs(slope * image + offset - copy).max() < 5e-3
+        slopes.append(slope)
+        shifts.append(copy.mean() - image.mean())
+    assert 0.69 < min(slopes) < 0.9
+    assert 1.1 < max(slopes) < 1.31
+    assert -0.101 < min(shifts) < -0.03
+    assert 0.03 < max(shifts) < 0.101
+
+
+def test_a_teacher_on_the_lungs_own_grey_scale_is_shown_the_same_at_any_exposure() -> None:
+    image, mask = (0.4 + 0.2 * radiographs(1)[0]).astype(np.float32), lungs()
+    shown = [
+        lungs_only(torch.from_numpy(copy)[None, None], torch.from_numpy(mask)[None, None].float())
+        for copy in (image, 0.7 * image + 0.1)
+    ]
+    torch.testing.assert_close(*shown)
 
 
 def test_no_copy_is_mirrored_since_left_is_not_right() -> None:
