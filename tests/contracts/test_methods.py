@@ -42,7 +42,7 @@ EVERY = bay.names(methods)
 LOGITS = (1, 3)
 GIVEN_ONCE = {Field.TEACHER_HEAD, Field.TEACHER_FEATURES, Field.TEACHER_GRADIENT, Field.UNBIASED}
 """What does not come with a batch, or (the unbiased subset) is seen by being trained on."""
-NOT_A_PLAIN_MEAN: dict[str, str] = {}
+NOT_A_PLAIN_MEAN: dict[str, str] = {"coral": "a covariance divides by one less than there are radiographs"}
 """Methods whose loss of a batch twice over is another one, and why."""
 
 
