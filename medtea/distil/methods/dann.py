@@ -41,7 +41,7 @@ class Settings(StrictSettings):
 class Method(method.Method[Settings]):
     """CE of the label + CE of the hospital by a discriminator, whose gradient reaches the features times -λ.
 
-    arXiv 1505.07818, equations 9 to 18. λ = 2 / (1 + exp(-10 p)) - 1, p the share of the training that is done: here of
+    arXiv 1505.07818, section 4.2. λ = 2 / (1 + exp(-10 p)) - 1, p the share of the training that is done: here of
     `ramp_steps`, since a method does not know how long it trains. As in the paper λ acts on the features alone, and the
     discriminator learns at full speed; it is the paper's smallest, one hidden layer of 100 units. There half of a batch
     is of either domain; here each hospital in the batch counts the same in the discriminator's loss. The paper has no

@@ -34,7 +34,7 @@ class Settings(StrictSettings):
 class Method(method.Method[Settings]):
     """λ_up times the sum of CE over the error set and the sum of CE over the rest, over the sum of the weights.
 
-    Just Train Twice, arXiv 2107.09044, equations 4 and 5 and algorithm 1. The error set is what a network of the
+    Just Train Twice, arXiv 2107.09044, algorithm 1. The error set is what a network of the
     same initial weights gets wrong after T epochs of ERM (the last of them, none selected); the student then starts
     from its initial weights again. The authors' code repeats the error set λ_up times in an epoch; here it is weighted,
     which is the same on average with fewer steps and more spread between batches. Their T is 60 of 300 epochs and λ_up

@@ -29,7 +29,7 @@ class Settings(StrictSettings):
 class Method(method.Method[Settings]):
     """CE of x' = λ x_i + (1 - λ) x_j against y' = λ y_i + (1 - λ) y_j, with λ ~ Beta(α, α).
 
-    arXiv 1710.09412, equation 1; α = 0.2 is the paper's for ImageNet and DomainBed's, 1 the authors' code's for CIFAR.
+    arXiv 1710.09412, section 2; α = 0.2 is the paper's for ImageNet and DomainBed's, 1 the authors' code's for CIFAR.
     As in that code a batch has one λ, and j is i's place in one permutation of it. In validation nothing is mixed, so
     that the epoch is selected by plain cross-entropy.
     """
