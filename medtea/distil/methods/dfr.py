@@ -33,12 +33,12 @@ class Settings(StrictSettings):
 class Method(method.Method[Settings]):
     """Last layer from 0 by class-balanced CE + λ |w|_1 on the unbiased subset; all below it is ERM's, and frozen.
 
-    Deep Feature Reweighting, arXiv 2204.02937, there DFR with held-out data: ERM is not trained on the
-    subset (its batch norms alone see it). There the last layer is scikit-learn's logistic regression with an l1 penalty
-    on standardised features, a mean over fits to random subsets of as many radiographs of each group, and its C tuned.
-    Here it is trained by the loop, on the features as they are, once on the whole subset with each class weighted to
-    count the same: what is balanced is the class, since within the subset the shortcut is to say nothing of it. λ is
-    about their 1 / (C n). The epoch is selected by the same loss without λ on the subset's own validation radiographs.
+    Deep Feature Reweighting, arXiv 2204.02937, with held-out data: ERM is not trained on the subset (its batch norms
+    alone see it). The authors' last layer is scikit-learn's logistic regression with an l1 penalty on standardised
+    features, a mean over fits to random subsets of as many radiographs of each group, and its C tuned. Here it is
+    trained by the loop, on the features as they are, once on the whole subset with each class weighted to count the
+    same: what is balanced is the class, since within the subset the shortcut is to say nothing of it. λ is about their
+    1 / (C n). The epoch is selected by the same loss without λ on the subset's own validation radiographs.
     """
 
     sees: ClassVar[frozenset[Field]] = frozenset({Field.RADIOGRAPH, Field.LABEL, Field.UNBIASED})

@@ -33,11 +33,11 @@ class Settings(StrictSettings):
 class Method(method.Method[Settings]):
     """GCE of the biased network + W CE of the student, with W = CE_b / (CE_b + CE_s), the relative difficulty.
 
-    Learning from Failure, arXiv 2007.02561, algorithm 1; GCE = (1 - p^q) / q of the label's
-    probability p (Zhang and Sabuncu 2018), q = 0.7. As in the authors' code, and not in the paper's equations, either
-    CE in W is the radiograph's moving average (decay 0.7, its first loss at first) over the largest average of its
-    class. Their GCE is q times the paper's, which is here. Both networks start from the same weights here, and share
-    the loop's optimiser and clipping. In validation averages are taken, not kept, and the epoch is selected by the
+    Learning from Failure, arXiv 2007.02561, algorithm 1; GCE = (1 - p^q) / q of the label's probability p (Zhang and
+    Sabuncu 2018), q = 0.7. As in the authors' code, and not in the paper's equations, either CE in W is the
+    radiograph's moving average (decay 0.7, its first loss at first) over the largest average of its class. The gradient
+    of their GCE is q times the paper's, which is here. Both networks start from the same weights here, and share the
+    loop's optimiser and clipping. In validation averages are taken, not kept, and the epoch is selected by the
     student's cross-entropy. Of several processes the averages of the first are the ones kept.
     """
 
