@@ -110,8 +110,9 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
     selecting = parts.validation()
     watch = None
     if settings.watch:
-        looks_at = LOOKS_AT & (fields.keys() | {Field.TEACHER_HEATMAP})
-        watch = Watch(network, loader(some_of(selecting), looks_at, layers=[INPUT]), context.relative)
+        watched = LOOKS_AT & (fields.keys() | {Field.TEACHER_HEATMAP})
+        watched_on = loader(some_of(selecting), watched, layers=[INPUT])
+        watch = Watch(network, watched_on, context.relative, looks_at=module.Method.looks_at)
     with work.tracker.child(settings.name, settings.model_dump(mode="json")) as tracked:
         history = train_phases(
             method.phases(lambda: loader(parts.training())),
@@ -134,7 +135,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
             "network": settings.network,
             "shape": shape_of(network, settings.network),
             "sees": sorted(sees),
-            "sees_at_inference": [Field.RADIOGRAPH],
+            "sees_at_inference": sorted(module.Method.looks_at),
             "options": settings.options,
             "trained_on": len(parts.training()),
             "selected_on": len(selecting),

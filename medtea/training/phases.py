@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,3 +82,10 @@ def train_phases(
             watch=watch if last else None,
         )
     return history
+
+
+def noted(phases: Iterable[Phase], into: list[Phase]) -> Iterator[Phase]:
+    """The phases as they come, each entered into the list as well: a card says what every one was trained on."""
+    for phase in phases:
+        into.append(phase)
+        yield phase

@@ -16,6 +16,8 @@ from medtea.teach import teachers
 from medtea.teach.teachers import masked_classifier
 
 EVERY = bay.names(teachers)
+BY_TRAINING = {Field.UNBIASED}
+"""Seen by being trained on; the loss does not look at it."""
 
 
 def module_of(name: str) -> ModuleType:
@@ -44,13 +46,13 @@ def test_with_exactly_what_it_declares_its_loss_is_finite_and_reaches_every_weig
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
     assert float(network.head.weight.grad.abs().sum()) > 0
-    assert batch.looked_at == teacher.sees
+    assert batch.looked_at == teacher.sees - BY_TRAINING
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_teacher_gets_nothing_that_it_did_not_declare(name: str) -> None:
     teacher = module_of(name).Teacher(small_network(1), module_of(name).Settings())
-    for field in teacher.sees:
+    for field in teacher.sees - BY_TRAINING:
         with pytest.raises(UsageError, match=f"'{field}' was not asked for"):
             teacher.loss(batch_of(small_network(0), teacher.sees - {field}))
 
@@ -68,6 +70,15 @@ def test_what_the_network_is_shown_needs_no_label(name: str) -> None:
     teacher = module_of(name).Teacher(small_network(1), module_of(name).Settings())
     batch = batch_of(small_network(0), teacher.sees - {Field.LABEL})
     assert teacher.shown(batch).shape == (16, 1, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_only_who_declares_the_unbiased_subset_is_trained_on_it_alone(name: str) -> None:
+    teacher = module_of(name).Teacher(small_network(1), module_of(name).Settings())
+    phases = list(teacher.phases())
+    assert phases[-1].name == "", "the last phase leaves the network that counts"
+    if any(phase.unbiased_only for phase in phases):
+        assert Field.UNBIASED in teacher.sees
 
 
 def test_the_masked_classifier_is_shown_lungs_and_has_no_relevance_elsewhere() -> None:
