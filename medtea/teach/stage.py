@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,9 +27,9 @@ from medtea.metrics.classification import auroc
 from medtea.teach import teachers
 from medtea.teach.heatmaps import bytes_per_radiograph, drawn_cotangent, drawn_epsilon, store_heatmaps
 from medtea.teach.teachers.teacher import Built, Teacher
-from medtea.training.loop import LoopSettings, selection_rule
+from medtea.training.loop import LoopSettings
 from medtea.training.networks import backbone
-from medtea.training.phases import Loaders, Phase, noted, train_phases
+from medtea.training.phases import Loaders, Phase, noted, told, train_phases
 from medtea.training.predict import Shown, predict_logits
 
 Array = np.ndarray[Any, Any]
@@ -191,30 +191,13 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
             "sees": sorted(teacher.sees),
             "sees_at_inference": sorted(teacher.looks_at),
             "options": settings.options,
-            **_trained(phases, parts, settings.loop),
+            **told(phases, parts, settings.loop),
             **answers,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
         },
     )
     stage.finish(**answers)
     return artefact
-
-
-def _trained(phases: Sequence[Phase], parts: Parts, loop: LoopSettings) -> dict[str, Any]:
-    """What the card says of the training that left the network, and of those before it."""
-
-    def counts(phase: Phase) -> dict[str, int]:
-        only = phase.unbiased_only
-        return {"trained_on": len(parts.training(only)), "selected_on": len(parts.validation(only))}
-
-    if not phases:
-        return {"trained_on": 0, "selected_on": 0, "selection": "none: it comes trained", "before": []}
-    *before, last = phases
-    rule = selection_rule(loop.model_copy(update=dict(last.loop)), unbiased_only=last.unbiased_only)
-    return counts(last) | {
-        "selection": rule,
-        "before": [{"phase": phase.name, "unbiased_only": phase.unbiased_only} | counts(phase) for phase in before],
-    }
 
 
 def _refuse_one_class(labels: Iterable[int]) -> None:

@@ -18,7 +18,7 @@ LOOP = {"epochs": 1, "batch_size": 8}
 
 
 def learning_rows(*, unbiased: int = 0, test: int = 4) -> list[dict[str, Any]]:
-    """Twelve training and four validation radiographs, tests, and `unbiased` set apart, a quarter of them to validate."""
+    """Twelve training and four validation radiographs, tests, and `unbiased` set apart, a quarter to validate."""
     splits = ["train"] * 12 + ["val"] * 4
     rows = [index_row(number, split=split) for number, split in enumerate(splits)]
     for number in range(unbiased):
