@@ -23,9 +23,9 @@ from medtea.distil import methods
 from medtea.distil.methods.method import Context, Method
 from medtea.distil.watch import LOOKS_AT, Watch, some_of
 from medtea.training.asked import AskedTeacher
-from medtea.training.loop import LoopSettings, selection_rule
+from medtea.training.loop import LoopSettings
 from medtea.training.networks import backbone, build_classifier, head_of, load_classifier, shape_of
-from medtea.training.phases import Loaders, train_phases
+from medtea.training.phases import Loaders, Phase, noted, told, train_phases
 
 Array = np.ndarray[Any, Any]
 ASKED = frozenset({Field.TEACHER_FEATURES, Field.TEACHER_GRADIENT})
@@ -108,13 +108,15 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
         )
 
     selecting = parts.validation()
+    phases: list[Phase] = []
     watch = None
     if settings.watch:
-        looks_at = LOOKS_AT & (fields.keys() | {Field.TEACHER_HEATMAP})
-        watch = Watch(network, loader(some_of(selecting), looks_at, layers=[INPUT]), context.relative)
+        watched = LOOKS_AT & (fields.keys() | {Field.TEACHER_HEATMAP})
+        watched_on = loader(some_of(selecting), watched, layers=[INPUT])
+        watch = Watch(network, watched_on, context.relative, looks_at=module.Method.looks_at)
     with work.tracker.child(settings.name, settings.model_dump(mode="json")) as tracked:
         history = train_phases(
-            method.phases(lambda: loader(parts.training())),
+            noted(method.phases(lambda: loader(parts.training())), phases),
             loaders=Loaders(
                 training=lambda unbiased: loader(parts.training(unbiased), shuffled=True),
                 validation=lambda unbiased: loader(parts.validation(unbiased)),
@@ -134,11 +136,9 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
             "network": settings.network,
             "shape": shape_of(network, settings.network),
             "sees": sorted(sees),
-            "sees_at_inference": [Field.RADIOGRAPH],
+            "sees_at_inference": sorted(module.Method.looks_at),
             "options": settings.options,
-            "trained_on": len(parts.training()),
-            "selected_on": len(selecting),
-            "selection": selection_rule(settings.loop),
+            **told(phases, parts, settings.loop),
             "watched": "after each epoch, on validation radiographs of the training hospitals; decided nothing"
             if settings.watch
             else "no",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from medtea.core.names import INPUT, Field
 from medtea.data.loader import Loader
+from medtea.data.shown import shown
 from medtea.lrp import HeatmapPass, map_correlation, over_channels
 from medtea.metrics.heatmaps import relevance_outside
 from medtea.training.outputs import predicted
@@ -33,9 +34,23 @@ def some_of(entries: Array) -> Array:
 class Watch:
     """The student's maps of some IID validation radiographs beside the teacher's. Means over the radiographs."""
 
-    def __init__(self, network: nn.Module, loader: Loader, relative: bool) -> None:
-        """Watch `network` on what `loader` hands over in order; `relative`: what ε of the teacher's maps counts in."""
+    def __init__(
+        self,
+        network: nn.Module,
+        loader: Loader,
+        relative: bool,
+        looks_at: frozenset[Field] = frozenset({Field.RADIOGRAPH}),
+    ) -> None:
+        """Watch `network`.
+
+        Args:
+            network: The student.
+            loader: Hands over, in order, what it is watched on.
+            relative: What ε of the teacher's maps counts in.
+            looks_at: What the student is shown of a radiograph.
+        """
         self._network = network
+        self._looks_at = looks_at
         self._loader = loader
         self._relative = relative
         self._heatmaps: HeatmapPass | None = None
@@ -55,7 +70,8 @@ class Watch:
         self._network.eval()
         found: list[Tensor] = []
         for batch in self._loader:
-            x, wanted, teacher = batch.radiograph, batch.teacher_heatmaps[INPUT], batch[Field.TEACHER_LOGIT]
+            x = shown(batch.only(self._looks_at))
+            wanted, teacher = batch.teacher_heatmaps[INPUT], batch[Field.TEACHER_LOGIT]
             self._heatmaps = self._heatmaps or HeatmapPass(self._network, x)
             cotangent = batch.heatmap_cotangent
             result = self._heatmaps(x, cotangent, epsilon=batch.heatmap_epsilon, relative=self._relative)

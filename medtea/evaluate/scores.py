@@ -39,8 +39,9 @@ def score_all(
 ) -> pd.DataFrame:
     """One row per labelled radiograph of validation and test and network, columns COLUMNS.
 
-    Each network is shown what its card says: a masked teacher the lungs, by the segmenter's mask; a student the whole
-    radiograph. Of one logit `score` is the probability of class 1; of several classes that of the `predicted` one.
+    Each network, teacher or student, is shown what its card says: the whole radiograph, the lungs alone by the
+    segmenter's mask, or the twin. Of one logit `score` is the probability of class 1; of several classes that of the
+    `predicted` one.
     """
     table = read_index(index.index)
     radiographs = read_array(index.radiographs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from medtea.core import bay
 from medtea.core.errors import DataError
 from medtea.core.names import Field, IndexArtefact, LungsArtefact, Role, Split, TeacherArtefact
 from medtea.core.seeds import named_seed, numpy_generator
-from medtea.core.settings import StrictSettings, parse
+from medtea.core.settings import StrictSettings, expand, parse
 from medtea.core.work import Work, read_array, write_json, write_weights
 from medtea.data.augment import AugmentSettings
 from medtea.data.bank import bank_fields, make_bank
@@ -25,10 +26,10 @@ from medtea.data.loader import Loader
 from medtea.metrics.classification import auroc
 from medtea.teach import teachers
 from medtea.teach.heatmaps import bytes_per_radiograph, drawn_cotangent, drawn_epsilon, store_heatmaps
-from medtea.teach.teachers.teacher import Teacher
-from medtea.training.loop import LoopSettings, selection_rule
-from medtea.training.networks import backbone, build_classifier, shape_of
-from medtea.training.phases import Loaders, train_phases
+from medtea.teach.teachers.teacher import Built, Teacher
+from medtea.training.loop import LoopSettings
+from medtea.training.networks import backbone
+from medtea.training.phases import Loaders, Phase, noted, told, train_phases
 from medtea.training.predict import Shown, predict_logits
 
 Array = np.ndarray[Any, Any]
@@ -40,7 +41,7 @@ class Settings(StrictSettings):
     Attributes:
         teacher: A file of medtea/teach/teachers.
         options: The teacher's own settings (see its file).
-        network: A backbone of medtea/training/networks.py.
+        network: A backbone of medtea/training/networks.py; a teacher that comes trained brings its own.
         copies: Augmented copies per radiograph; every student trains on the same ones. A scene, in colour,
             is not augmented; with K > 1 logits it has so many maps, each of another ±1 mix of the logits.
         epsilon: ε of LRP-ε in the stored heatmaps; 0 is gradient x input. A pair [low, high]: drawn log-uniformly for
@@ -95,11 +96,13 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
         DataError: none is left, or one class is missing; or the disk has no room for the heatmaps; or the teacher
             needs what the index does not have.
     """
-    stage = work.stage("teach", settings, [index, *([lungs] if lungs else [])])
+    module = bay.load(teachers, settings.teacher, "teach.teacher")
+    options = parse(module.Settings, expand(settings.options), f"teach.{settings.teacher}.options")
+    inputs = [index, *([lungs] if lungs else [])]
+    stage = work.stage("teach", settings, inputs, source=module.Teacher.source(options))
     artefact = TeacherArtefact(stage.folder)
     if stage.is_finished:
         return artefact
-    module = bay.load(teachers, settings.teacher, "teach.teacher")
     table = read_index(index.index)
     radiographs = read_array(index.radiographs)
     masks = read_array(lungs.lung_masks if lungs else index.given_masks)
@@ -107,14 +110,14 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
     if Field.TWIN in module.Teacher.sees and twins is None:
         raise DataError(f"teach.teacher: '{settings.teacher}' is shown debiased twins, and this index has none.")
     learning = learning_rows(table, read_plausible(lungs) if lungs else np.ones(len(table), dtype=bool))
-    spec = backbone(settings.network)
     channels, logits = 1 if radiographs.ndim == 3 else radiographs.shape[1], count_logits(table)
-    network = build_classifier(settings.network, named_seed(work.seed, "teacher"), channels=channels, logits=logits)
-    network.to(work.device)
+    shape = {"channels": channels, "logits": logits, "size": radiographs.shape[-1]}
+    built: Built = module.Teacher.built(options, settings.network, named_seed(work.seed, "teacher"), **shape)
+    network, layers = built.network.to(work.device), built.layers
     copies = 1 if radiographs.ndim > 3 else settings.copies
     maps_of_each = settings.copies if logits > 1 else copies
     example = torch.zeros(2, channels, *radiographs.shape[-2:], device=work.device)
-    per_radiograph = bytes_per_radiograph(network, example, spec.layers, copies=copies, maps_of_each=maps_of_each)
+    per_radiograph = bytes_per_radiograph(network, example, layers, copies=copies, maps_of_each=maps_of_each)
     room, free = len(learning) * per_radiograph, shutil.disk_usage(work.folder).free
     work.say(f"teach: copies and heatmaps of {len(learning)} radiographs will take {room / 2**20:.0f} MiB")
     if room > free:
@@ -132,8 +135,10 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
         settings=settings.augment,
         seed=named_seed(work.seed, "teach"),
     )
-    teacher: Teacher[Any] = module.Teacher(network, parse(module.Settings, settings.options))
+    teacher: Teacher[Any] = module.Teacher(network, options)
     parts = Parts.of(table, bank.rows, sees_unbiased=Field.UNBIASED in teacher.sees)
+    _refuse_one_class(table["label"].iloc[bank.rows[parts.training(True)]] if parts.sees_unbiased else ())
+    phases: list[Phase] = []
 
     def loader(entries: Array, *, shuffled: bool) -> Loader:
         return Loader(
@@ -149,7 +154,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
 
     with work.tracker.child("teacher", settings.model_dump(mode="json")) as tracked:
         train_phases(
-            teacher.phases(),
+            noted(teacher.phases(), phases),
             loaders=Loaders(
                 training=lambda unbiased: loader(parts.training(unbiased), shuffled=True),
                 validation=lambda unbiased: loader(parts.validation(unbiased), shuffled=False),
@@ -164,7 +169,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
         store_heatmaps(
             teacher,
             bank,
-            layers=spec.layers,
+            layers=layers,
             epsilon=drawn_epsilon(settings.epsilon, entries, maps_of_each, named_seed(work.seed, "teach/epsilon")),
             relative=settings.epsilon_relative,
             device=work.device,
@@ -179,23 +184,30 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
         artefact.card,
         {
             "teacher": settings.teacher,
-            "network": settings.network,
-            "shape": shape_of(network, settings.network),
-            "layers": list(spec.layers),
+            **built.card,
+            "layers": list(layers),
             "epsilon": settings.epsilon,
             "epsilon_relative": settings.epsilon_relative,
             "sees": sorted(teacher.sees),
             "sees_at_inference": sorted(teacher.looks_at),
             "options": settings.options,
-            "trained_on": len(parts.training(False)),
-            "selected_on": len(parts.validation(False)),
-            "selection": selection_rule(settings.loop),
+            **told(phases, parts, settings.loop),
             **answers,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
         },
     )
     stage.finish(**answers)
     return artefact
+
+
+def _refuse_one_class(labels: Iterable[int]) -> None:
+    """Refuse an unbiased subset from which nothing can be learnt; an empty one is refused where it is asked for."""
+    classes = set(labels)
+    if len(classes) == 1:
+        raise DataError(
+            f"The training part of the unbiased subset has radiographs of class {classes.pop()} only; a classifier "
+            "needs both classes. Give the scene or the plant a larger one."
+        )
 
 
 def _on_validation(table: pd.DataFrame, rows: Array, network: torch.nn.Module, shown: Shown) -> dict[str, float]:

@@ -263,11 +263,12 @@ def _validation_losses(history: list[dict[str, float]]) -> list[float]:
     return [row["val_loss"] if math.isfinite(row["val_loss"]) else math.inf for row in history]
 
 
-def selection_rule(settings: LoopSettings) -> str:
+def selection_rule(settings: LoopSettings, *, unbiased_only: bool = False) -> str:
     """In words, which epoch's weights are kept and by what."""
     if settings.select == "last":
         return "last epoch"
-    return "epoch with the lowest own loss on validation radiographs of the training hospitals"
+    of = "the unbiased subset" if unbiased_only else "the training hospitals"
+    return f"epoch with the lowest own loss on validation radiographs of {of}"
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from medtea.core.errors import ConfigError, nearest
 from medtea.core.names import StudentArtefact, TeacherArtefact
 from medtea.core.work import read_json, read_weights
+from medtea.training.zero_shot import ZeroShot
 
 
 class ResidualBlock(nn.Module):
@@ -184,6 +185,10 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
+ZERO_SHOT = "zero_shot"
+"""On a card, the network of an image-text model; no backbone that could be asked for."""
+
+
 def backbone(name: str) -> Backbone:
     """The backbone of that name.
 
@@ -230,10 +235,14 @@ def shape_of(network: nn.Module, name: str) -> dict[str, int]:
 
 
 def load_classifier(artefact: TeacherArtefact | StudentArtefact, device: torch.device) -> nn.Module:
-    """The trained classifier that an artefact holds, in evaluation mode."""
+    """The trained classifier that an artefact holds, in evaluation mode.
+
+    A backbone is built again from its name and the card's `shape`, a network that came trained from the card's `given`.
+    """
     weights = artefact.teacher if isinstance(artefact, TeacherArtefact) else artefact.student
     card = read_json(artefact.card)
-    network = build_classifier(card["network"], 0, **card["shape"])
+    is_given = card["network"] == ZERO_SHOT
+    network = ZeroShot(**card["given"]) if is_given else build_classifier(card["network"], 0, **card["shape"])
     read_weights(weights, network)
     return network.to(device).eval()
 
@@ -255,7 +264,7 @@ def build_segmenter(channels: tuple[int, ...], seed: int) -> nn.Module:
 
 def head_of(network: nn.Module, name: str) -> nn.Linear:
     """The last linear layer of the backbone called `name`, behind what adapts its width if that was asked for."""
-    head = network.get_submodule(backbone(name).head)
+    head = network.get_submodule("head" if name == ZERO_SHOT else backbone(name).head)
     if isinstance(head, nn.Sequential):
         head = head[-1]
     if not isinstance(head, nn.Linear):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medtea.core.errors import DataError
+from medtea.data.index import Parts
 from medtea.data.loader import Loader
-from medtea.training.loop import Log, LoopSettings, Task, Watch, train
+from medtea.training.loop import Log, LoopSettings, Task, Watch, selection_rule, train
 
 History = list[dict[str, float]]
 
@@ -82,3 +83,30 @@ def train_phases(
             watch=watch if last else None,
         )
     return history
+
+
+def noted(phases: Iterable[Phase], into: list[Phase]) -> Iterator[Phase]:
+    """The phases as they come, each entered into the list as well."""
+    for phase in phases:
+        into.append(phase)
+        yield phase
+
+
+def told(phases: Sequence[Phase], parts: Parts, settings: LoopSettings) -> dict[str, Any]:
+    """What a card says of the trainings: what the last was trained and selected on, and by what; and those before it.
+
+    Counts are of what was handed out to the training. Without a phase the network came trained.
+    """
+
+    def counts(phase: Phase) -> dict[str, int]:
+        only = phase.unbiased_only
+        return {"trained_on": len(parts.training(only)), "selected_on": len(parts.validation(only))}
+
+    if not phases:
+        return {"trained_on": 0, "selected_on": 0, "selection": "none: it comes trained", "before": []}
+    *before, last = phases
+    of_last = settings.model_copy(update=dict(last.loop))
+    return counts(last) | {
+        "selection": selection_rule(of_last, unbiased_only=last.unbiased_only),
+        "before": [{"phase": phase.name, "unbiased_only": phase.unbiased_only} | counts(phase) for phase in before],
+    }

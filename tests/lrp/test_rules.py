@@ -181,6 +181,8 @@ BENT = {
     "softmax": lambda: nn.Softmax(1),
     "layer norm": lambda: nn.LayerNorm((6, 6)),
     "layer norm without weights": lambda: nn.LayerNorm(6, elementwise_affine=False),
+    "root mean square norm": lambda: nn.RMSNorm((6, 6)),
+    "root mean square norm without weights": lambda: nn.RMSNorm(6, elementwise_affine=False),
     "group norm": lambda: nn.GroupNorm(2, 4),
     "instance norm": lambda: nn.InstanceNorm2d(4, affine=True),
     "instance norm without weights": lambda: nn.InstanceNorm2d(4),

@@ -56,6 +56,9 @@ class Method(ABC, Generic[S]):
     Attributes:
         sees: All that the method may see; the loader and the context hand over nothing else.
         search: For each setting worth tuning the values to try, defaults included; selection is on IID validation.
+        looks_at: What the student is shown, also at inference: the whole radiograph, so that it needs no segmenter;
+            with the mask among it the lungs alone (see data/shown.py). The card says it, and whoever runs the student
+            keeps to it.
         network: The student, a plain backbone: what remains.
         head: Its last linear layer.
         assistant: Trained and checkpointed beside the network and thrown away in the end: a second head, a second
@@ -65,6 +68,7 @@ class Method(ABC, Generic[S]):
     """
 
     sees: ClassVar[frozenset[Field]]
+    looks_at: ClassVar[frozenset[Field]] = frozenset({Field.RADIOGRAPH})
     search: ClassVar[Mapping[str, Sequence[Any]]] = {}
 
     def __init__(self, network: nn.Module, head: nn.Linear, settings: S, context: Context) -> None:

@@ -9,7 +9,7 @@ Every adjoint is made of ordinary differentiable operators, so a loss on heatmap
 A new operator is one more `Step` in one of these files and one line of `RULES`.
 
     step.py         what a rule is          linear.py     convolution, fully connected: ε, z+, z^B
-    activations.py  ReLU, SiLU, softmax     norms.py      batch, layer, group and instance norm
+    activations.py  ReLU, SiLU, softmax     norms.py      batch, layer, group, instance and RMS norm
     pools.py        pools and means         sums.py       residual sums, concatenation, borders
     products.py     gates, attention        shapes.py     other shapes, orders and selections
 """
@@ -31,7 +31,7 @@ from medtea.lrp.rules.activations import (
     Tanh,
 )
 from medtea.lrp.rules.linear import AddMatrixProduct, Convolution, Linear
-from medtea.lrp.rules.norms import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
+from medtea.lrp.rules.norms import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RootMeanSquareNorm
 from medtea.lrp.rules.pools import (
     AdaptiveAveragePool,
     AdaptiveMaxPool,
@@ -82,6 +82,7 @@ RULES: dict[str, type[Step]] = {
     "aten.addmm.default": AddMatrixProduct,
     "aten.batch_norm.default": BatchNorm,
     "aten.layer_norm.default": LayerNorm,
+    "aten.rms_norm.default": RootMeanSquareNorm,
     "aten.group_norm.default": GroupNorm,
     "aten.instance_norm.default": InstanceNorm,
     "aten.relu.default": Relu,

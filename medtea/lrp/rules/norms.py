@@ -135,6 +135,28 @@ class LayerNorm(Normalisation):
         return affine
 
 
+class RootMeanSquareNorm(Normalisation):
+    """Over the root mean square of the last dimensions; no mean is taken away. A cosine is a scaled case of it."""
+
+    def forward(
+        self,
+        x: Tensor,
+        normalised: Sequence[int],
+        weight: Tensor | None = None,
+        eps: float | None = None,
+    ) -> Tensor:
+        """Root mean square normalisation (Zhang and Sennrich 2019)."""
+        self.weight, self.bias = weight, None
+        last = tuple(range(-len(normalised), 0))
+        least = torch.finfo(x.dtype).eps if eps is None else eps  # PyTorch's own default
+        self.inverse = (self.setting.seen(x).square().mean(last, keepdim=True) + least).rsqrt()
+        return F.rms_norm(x, list(normalised), weight, eps)
+
+    def adjoint(self, g: Tensor) -> Sequence[Tensor]:
+        """G γ over the root mean square."""
+        return ((g if self.weight is None else g * self.weight) * self.inverse,)
+
+
 class GroupNorm(Normalisation):
     """Some channels of a radiograph are a group."""
 

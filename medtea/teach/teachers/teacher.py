@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterator
-from typing import ClassVar, Generic, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -12,10 +13,27 @@ from medtea.core.names import Field
 from medtea.core.settings import StrictSettings
 from medtea.data.loader import Batch
 from medtea.data.shown import shown
+from medtea.training.networks import backbone, build_classifier, shape_of
 from medtea.training.outputs import cross_entropy
 from medtea.training.phases import Phase
 
 S = TypeVar("S", bound=StrictSettings)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A teacher's classifier before it is trained.
+
+    Attributes:
+        network: The classifier.
+        layers: Its hidden layers whose heatmaps are stored.
+        card: What `load_classifier` must read on the card to build it again: "network", "shape", and of a network that
+            is no backbone "given".
+    """
+
+    network: nn.Module
+    layers: Sequence[str]
+    card: Mapping[str, Any]
 
 
 class Teacher(ABC, Generic[S]):
@@ -36,6 +54,29 @@ class Teacher(ABC, Generic[S]):
         """Teach `network`."""
         self.network = network
         self.settings = settings
+
+    @classmethod
+    def built(cls, settings: S, network: str, seed: int, *, channels: int, logits: int, size: int) -> Built:
+        """The classifier that is to teach: the backbone `network`, unless the teacher brings its own.
+
+        Args:
+            settings: The teacher's own.
+            network: The backbone asked for.
+            seed: Of the initial weights.
+            channels: Of the image.
+            logits: One for two classes, else one a class.
+            size: Pixels of a side.
+        """
+        del settings, size
+        classifier = build_classifier(network, seed, channels=channels, logits=logits)
+        card = {"network": network, "shape": shape_of(classifier, network)}
+        return Built(classifier, backbone(network).layers, card)
+
+    @classmethod
+    def source(cls, settings: S) -> str:
+        """Digest of the files outside the run folder that it is made from; empty where there are none."""
+        del settings
+        return ""
 
     def shown(self, batch: Batch) -> Tensor:
         """What the network is shown, (batch, channels, size, size); relevance is zero where it is zero."""
