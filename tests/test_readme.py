@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -125,5 +125,8 @@ def test_the_settings_that_the_readme_overrides_exist(tmp_path: Path, monkeypatc
 
 def test_what_is_said_of_tea_is_what_its_file_declares() -> None:
     assert set(tea.Method.sees) == {"radiograph", "teacher_heatmap", "teacher_head"}
-    allowed = tea.Settings.model_fields["layers"].annotation.__args__
-    assert set(re.findall(r"layers: (\w+)", README)) <= set(allowed)
+    words, layers = get_args(tea.Settings.model_fields["layers"].annotation)
+    assert layers == tuple[str, ...]
+    told = set(re.findall(r"layers:\s+(\w+)", README))
+    assert told == {"without_deepest", "input"}
+    assert told <= set(get_args(words))
