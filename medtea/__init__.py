@@ -7,6 +7,7 @@ an artefact, a folder on disk whose `record.json` is written last (`medtea.core.
 wing       reads                                   writes
 =========  ======================================  ====================================================================
 ingest     a source: DICOM, tables, the phantom    index.parquet, radiographs.npy, given_masks.npy, refused.csv
+scenes     images with a known shortcut            an index like ingest's, in colour, and twins.npy
 plant      index                                   an index like ingest's, with known marks stamped on the radiographs
 segment    index                                   segmenter.safetensors, lung_masks.npy, masks.csv, metrics.json
 teach      index, lung masks                       teacher.safetensors, bank/ (augmented copies, heatmaps), card.json

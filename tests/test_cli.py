@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +23,11 @@ from medtea.core.settings import read_yaml
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.yaml"))
+DATA_FOLDERS = {
+    name: sorted(set(re.findall(r"\$\{(\w+)\}", (REPOSITORY / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))))
+    for name in CONFIGS
+}
+"""The environment variables that each config names its data's folder by."""
 COMMANDS = ("run", "demo", "check", "list", "where", "dicomize", "sync", *cli.WINGS)
 
 
@@ -39,8 +46,8 @@ def medtea(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     """The program's own entry, in this process: what it printed and how it ended."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("MEDTEA_KEY", "a key for tests only")
-    monkeypatch.delenv("MEDTEA_DATA", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for variable in {"MLFLOW_TRACKING_URI", *itertools.chain(*DATA_FOLDERS.values())}:
+        monkeypatch.delenv(variable, raising=False)
 
     def call(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["medtea", *map(str, arguments)])
@@ -116,11 +123,17 @@ def test_a_wrong_setting_is_one_line(medtea: Medtea, assignment: str, said: str)
     assert said in refused(medtea("check", "demo", "--set", assignment))
 
 
-def test_a_missing_data_folder_says_how_to_set_it(medtea: Medtea, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [name for name in CONFIGS if DATA_FOLDERS[name]])
+def test_a_missing_data_folder_says_how_to_set_it(medtea: Medtea, name: str) -> None:
+    (variable,) = DATA_FOLDERS[name]
     for command in ("check", "run"):
-        message = refused(medtea(command, "tb_cross_hospital"))
-        assert "MEDTEA_DATA is not set" in message
-        assert "export MEDTEA_DATA=/path/to/data" in message
+        message = refused(medtea(command, name))
+        assert f"{variable} is not set" in message
+        assert f"export {variable}=/path/to/data" in message
+
+
+def test_configs_with_data_of_their_own_are_there() -> None:
+    assert set(itertools.chain(*DATA_FOLDERS.values())) >= {"MEDTEA_DATA", "MEDTEA_MNIST"}
 
 
 def test_a_data_folder_that_is_not_there_is_said(
@@ -160,12 +173,16 @@ def test_a_wing_that_the_pipeline_lacks_is_said(medtea: Medtea, tmp_path: Path) 
 def test_check_prints_every_default_and_can_be_read_back(
     medtea: Medtea, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MEDTEA_DATA", "/somewhere")
+    for variable in DATA_FOLDERS[name]:
+        monkeypatch.setenv(variable, "/somewhere")
     ended = medtea("check", name)
     assert ended.code == 0
     content = yaml.safe_load(ended.out)
-    assert content["teach"]["loop"]["weight_decay"] == 1e-4, "a default that no config names"
-    assert content["distil"][0]["options"]["copy_head"] is True, "and one of a method"
+    assert content["teach"]["epsilon_relative"] is False, "a default that no config names"
+    named = read_yaml(REPOSITORY / "configs" / f"{name}.yaml").get("teach", {})
+    assert content["teach"]["loop"]["weight_decay"] == named.get("loop", {}).get("weight_decay", 1e-4)
+    tea = next(student for student in content["distil"] if student["method"] == "tea")
+    assert tea["options"]["copy_head"] is True, "and one of a method"
     assert "/somewhere" not in ended.out, "a path belongs to one machine"
     (tmp_path / "filled.yaml").write_text(ended.out)
     assert medtea("check", tmp_path / "filled.yaml").out == ended.out
@@ -185,7 +202,8 @@ def test_settings_can_be_overridden(medtea: Medtea) -> None:
         ("methods", {"tea", "erm", "logit_distil"}),
         ("sources", {"phantom", "table", "dicom_tree"}),
         ("probes", {"background_relevance", "lungs_removed", "planted_mark"}),
-        ("teachers", {"masked_classifier"}),
+        ("sets", {"coloured_mnist", "waterbirds", "coco_on_places"}),
+        ("teachers", {"masked_classifier", "debiased_twin"}),
         ("networks", {"small_resnet", "resnet18", "densenet121"}),
         ("configs", set(CONFIGS)),
     ],

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from oracles.made_batches import small_network
 from oracles.made_sources import made_picture
 from PIL import Image
 from torch import nn
+from typer.testing import CliRunner
 
 import medtea
 from medtea import cli, lrp
@@ -33,11 +35,14 @@ from medtea.core.work import provenance, read_json, write_json, write_text
 from medtea.data.index import COLUMNS, read_index
 from medtea.data.loader import Loader
 from medtea.distil import methods
+from medtea.distil.methods import tea
 from medtea.distil.methods.method import Context
 from medtea.ingest import sources
 from medtea.ingest.sources import dicom_tree, table
 from medtea.ingest.sources.source import Candidate, Refused, file_digest
 from medtea.lrp import cotangents
+from medtea.plant.stage import Settings as PlantSettings
+from medtea.scenes import sets
 from medtea.training.loop import LoopSettings, train
 from medtea.training.networks import BACKBONES, build_classifier, head_of
 
@@ -320,10 +325,10 @@ def test_a_run_with_the_guides_files_writes_what_data_md_says(tiny_run: Path) ->
     assert set(pd.read_csv(tiny_run / "audit" / "outcomes.csv")["probe"]) == {"frame_removed"}
 
 
-# ---- the_way.md: its settings and its table of methods
+# ---- the_way.md: its settings
 
 
-WINGS = ("ingest", "plant", "segment", "teach", "distil", "evaluate", "audit", "report")
+WINGS = tuple(cli.WINGS)
 
 
 @pytest.mark.parametrize("wing", WINGS)
@@ -340,10 +345,104 @@ def test_the_wings_are_told_in_the_order_of_the_house() -> None:
     assert tuple(name for name in re.findall(r"^(\w+) ", medtea.__doc__ or "", re.MULTILINE) if name in WINGS) == WINGS
 
 
+def table_below(page: str, column: str) -> list[str]:
+    """What the first column of the table with this heading names."""
+    lines = text_of(page).partition(f"\n| {column} |")[2].partition("\n\n")[0].splitlines()
+    return [line.split("`")[1] for line in lines[2:]]
+
+
+def test_the_marks_told_are_the_kinds_there_are() -> None:
+    assert table_below("the_way", "`plant.kind`") == list(get_args(PlantSettings.model_fields["kind"].annotation))
+
+
+def test_the_options_told_of_tea_are_all_it_has() -> None:
+    assert table_below("the_way", "option") == list(tea.Settings.model_fields)
+
+
+def test_every_set_is_told_of_and_the_options_told_are_its_own() -> None:
+    section = text_of("the_way").partition("## scenes: ")[2].partition("\n## ")[0]
+    told = {f"**{bay.summary(bay.load(sets, name, 'set')).partition(':')[0]}**" for name in bay.names(sets)}
+    assert [name for name in told if name not in section] == []
+    options = set(re.findall(r"`options\.(\w+)", section)) | {"bias", "environments", "unbiased"}
+    assert options <= set(bay.load(sets, "coloured_mnist", "set").Settings.model_fields)
+    assert [name for name in options if f"`{name}`" not in section and f"`options.{name}" not in section] == []
+
+
+# ---- methods.md, and the short tables: what the files themselves say
+
+WRITTEN = ("docs/methods.md", "README.md", "docs/the_way.md")
+
+
+@pytest.mark.parametrize("page", WRITTEN)
+def test_what_there_is_to_choose_from_is_told_as_it_is(page: str) -> None:
+    written = {path.relative_to(REPOSITORY).as_posix(): text for path, text in write_methods().pages().items()}
+    assert set(written) == set(WRITTEN)
+    found = (REPOSITORY / page).read_text(encoding="utf-8")
+    assert found == written[page], f"{page} is behind: run `python docs/write_methods.py`"
+
+
+def write_methods() -> ModuleType:
+    return loaded(DOCS / "write_methods.py")
+
+
+def rows_of(page: str, heading: str) -> dict[str, list[str]]:
+    """By name the further cells of the table below a heading of methods.md."""
+    part = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| \[?`(\w+)`(?:\]\(\S+\))? \| (.*) \|$", part, re.MULTILINE)
+    return {name: cells.split(" | ") for name, cells in rows}
+
+
 def test_what_each_method_is_said_to_see_is_what_it_declares() -> None:
-    told = re.findall(r"^\| `(\w+)` \| ([\w, ]+) \| .+ \|$", text_of("the_way"), re.MULTILINE)
+    headings = re.findall(r"^## (.+)$", text_of("methods"), re.MULTILINE)
+    groups = [rows_of(text_of("methods"), heading) for heading in headings[: headings.index("Settings worth tuning")]]
+    told = {name: cells for group in groups for name, cells in group.items()}
+    assert sum(map(len, groups)) == len(told), "a method is in one group"
     declared = {name: set(bay.load(methods, name, "method").Method.sees) for name in bay.names(methods)}
-    assert {name: {field.replace(" ", "_") for field in sees.split(", ")} for name, sees in told} == declared
+    assert {
+        name: {field.replace(" ", "_") for field in cells[1].split(", ")} for name, cells in told.items()
+    } == declared
+
+
+@pytest.mark.parametrize(
+    ("heading", "what"),
+    [
+        ("Teachers", "teachers"),
+        ("Scenes", "sets"),
+        ("Sources", "sources"),
+        ("Probes", "probes"),
+        ("Networks", "networks"),
+    ],
+)
+def test_every_listing_is_the_programs_own(heading: str, what: str) -> None:
+    answer = CliRunner().invoke(cli.app, ["list", what])
+    listed = dict(line.split(maxsplit=1) for line in answer.stdout.splitlines())
+    told = {name: cells[0].replace("\\<", "<") for name, cells in rows_of(text_of("methods"), heading).items()}
+    assert told == listed
+
+
+def test_a_method_that_no_group_names_is_listed_all_the_same(guides: dict[str, ModuleType]) -> None:
+    written = write_methods()
+    assert written.grouped()[written.OTHERS] == ["smoothed_erm"]
+    row = rows_of(written.page(), written.OTHERS)["smoothed_erm"]
+    assert row == [bay.summary(guides["add_a_method"]), "radiograph, label", "radiograph", "Szegedy et al. 2016"]
+    assert "`smoothed_erm`" in written.short(methods_only=True)
+
+
+def test_a_page_without_a_place_for_the_table_is_said_to_be_so() -> None:
+    for page in ("", 2 * "<!-- methods -->\n<!-- end of methods -->\n"):
+        with pytest.raises(SystemExit, match="it must have one: <!-- methods -->"):
+            write_methods().filled(page, methods_only=True)
+
+
+def test_papers_are_authors_with_years_and_arxiv_numbers_each_once() -> None:
+    module = ModuleType("made", "A made method (Bassi et al., arXiv 2407.09788).")
+
+    class Made:
+        """Ross and Doshi-Velez 2018, ICLR 2021; arXiv 2407.09788, after Boland, Tsaftaris and Dahdouh (2511.17421)."""
+
+    written = write_methods()
+    assert written.papers(module, Made) == "Ross and Doshi-Velez 2018, [2407.09788](https://arxiv.org/abs/2407.09788)"
+    assert written.papers(ModuleType("made", "A made one."), type("Made", (), {})) == "none named"
 
 
 # ---- the pictures

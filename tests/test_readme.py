@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -15,6 +16,7 @@ from medtea import cli
 from medtea.core.errors import ConfigError, UsageError
 from medtea.core.settings import read_yaml
 from medtea.distil.methods import tea
+from medtea.sweep import write_tables
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -84,22 +86,32 @@ def test_the_table_of_commands_is_the_programs_own_help() -> None:
     assert listed == {name: " ".join(text.split()) for name, text in own.items()}
 
 
-LISTINGS = [
-    (words.split()[1:], shown.rstrip())
-    for block in blocks(README, "text")
-    for words, shown in re.findall(r"^\$ (medtea .+)\n((?:[^$].*\n?)*)", block, re.MULTILINE)
-]
+def test_all_there_is_to_choose_from_is_named() -> None:
+    """That the table is that of the files themselves is held by test_docs."""
+    part = README.partition("<!-- methods -->")[2].partition("<!-- end of methods -->")[0]
+    named = set(re.findall(r"`(\w+)`", part))
+    there = set()
+    for what in ("methods", "teachers", "sets", "sources", "probes", "networks"):
+        answer = CliRunner().invoke(cli.app, ["list", what])
+        assert answer.exit_code == 0
+        there |= {line.split()[0] for line in answer.stdout.splitlines()}
+    assert named == there
 
 
-def test_there_are_listings() -> None:
-    assert [words for words, _ in LISTINGS] == [["list", what] for what in ("methods", "probes", "sources", "networks")]
+def test_every_config_shown_is_there_and_its_data_folder_is_said_before() -> None:
+    shown = [words[1] for words in commands(README, "medtea") if words[0] == "run" and words[1].startswith("configs/")]
+    assert "configs/coloured_mnist.yaml" in shown
+    for name in shown:
+        content = (REPOSITORY / name).read_text(encoding="utf-8")
+        before = README.partition(f"medtea run {name}")[0]
+        assert [one for one in re.findall(r"\$\{(\w+)\}", content) if f"export {one}=" not in before] == []
 
 
-@pytest.mark.parametrize(("words", "shown"), LISTINGS, ids=lambda value: "-".join(value) if value[0] == "list" else "")
-def test_every_listing_is_the_programs_own(words: list[str], shown: str) -> None:
-    answer = CliRunner().invoke(cli.app, words)
-    assert answer.exit_code == 0
-    assert [line.rstrip() for line in answer.stdout.splitlines()] == shown.splitlines()
+def test_what_several_seeds_leave_is_told() -> None:
+    part = README.partition("## A table of methods and seeds")[2].partition("\n## ")[0]
+    for name in ("table.html", "table.md", "table.json"):
+        assert f"`{name}`" in part
+        assert name in inspect.getsource(write_tables)
 
 
 @pytest.mark.parametrize("text", blocks(README, "yaml"))
@@ -125,5 +137,8 @@ def test_the_settings_that_the_readme_overrides_exist(tmp_path: Path, monkeypatc
 
 def test_what_is_said_of_tea_is_what_its_file_declares() -> None:
     assert set(tea.Method.sees) == {"radiograph", "teacher_heatmap", "teacher_head"}
-    allowed = tea.Settings.model_fields["layers"].annotation.__args__
-    assert set(re.findall(r"layers: (\w+)", README)) <= set(allowed)
+    words, layers = get_args(tea.Settings.model_fields["layers"].annotation)
+    assert layers == tuple[str, ...]
+    told = set(re.findall(r"layers:\s+(\w+)", README))
+    assert told == {"without_deepest", "input"}
+    assert told <= set(get_args(words))

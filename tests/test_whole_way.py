@@ -308,11 +308,14 @@ def test_a_planted_letter_from_phantoms_without_one(tmp_path: Path) -> None:
     assert "northgate, mark reversed" in page
     written = read_yaml(folder / "settings.yaml")
     assert written["plant"] == {
+        "kind": "localised",
         "positive": "R",
         "negative": "L",
         "corner": "top right",
         "height": pytest.approx(1 / 6),
         "brightness": 1.0,
+        "noise": 0.05,
+        "unbiased": 0.0,
     }
 
 

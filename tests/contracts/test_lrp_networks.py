@@ -10,8 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from oracles.lrp_networks import Family
-from oracles.lrp_slopes import assert_gradient_is_the_slope
 from oracles.lrp_zoo import FULL, NARROW, ONLY_RELU, build, logits_of, without_chance
+from oracles.slopes import assert_gradient_is_the_slope
 from oracles.slow_lrp import straight_through_map
 from torch import Tensor, nn
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.networks.nets import DenseNet121, resnet18
 from oracles.lrp_networks import FAMILIES, build
-from oracles.lrp_slopes import assert_gradient_is_the_slope
+from oracles.slopes import assert_gradient_is_the_slope
 from oracles.slow_lrp import layerwise_lrp, modified_gradient
 from torch import Tensor, nn
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from oracles.lrp_networks import scatter_statistics
-from oracles.lrp_slopes import assert_gradient_is_the_slope
+from oracles.slopes import assert_gradient_is_the_slope
 from oracles.slow_lrp import modified_gradient
 from torch import Tensor, nn
 

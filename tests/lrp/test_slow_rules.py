@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles.lrp_slopes import assert_gradient_is_the_slope
 from oracles.lrp_zoo import build, logits_of, scatter
+from oracles.slopes import assert_gradient_is_the_slope
 from oracles.slow_lrp import modified_gradient
 from oracles.slow_rules import SqueezeExcite, TinyTransformer, attn_lrp, freeze_gate, plus_lrp
 from torch import Tensor, nn
