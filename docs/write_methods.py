@@ -79,13 +79,15 @@ BAYS: dict[str, tuple[ModuleType, str]] = {
 }
 INTRODUCTION = (
     "Written by `python docs/write_methods.py` from the files themselves; do not edit. `medtea list methods` prints "
-    "the first two columns. What a method *sees* is all that the loader hands it in training; a student that is shown "
-    "the radiograph alone at inference needs no segmenter. Formulas, and where a paper and its authors' code differ, "
-    "stand in the files. [the_way.md](the_way.md) says how students are trained, [add_a_method.md](add_a_method.md) "
-    "how to add a method, and [results](results/README.md) what came out."
+    "the first two columns. What a method *sees* is all that the loader hands it in training, by default; a student "
+    "that is shown the radiograph alone at inference needs no segmenter. Formulas, and where a paper and its authors' "
+    "code differ, stand in the files. [the_way.md](the_way.md) says how students are trained, "
+    "[add_a_method.md](add_a_method.md) how to add a method, and [results](results/README.md) what came out."
 )
 NAME = r"[A-Z][^\W\d_]*[a-z](?:-[A-Z][a-z]+)*"
-AUTHORS = re.compile(rf"\b{NAME}(?:(?:, {NAME})* and {NAME}| et al\.)?,? (?:19|20)\d\d\b")
+AUTHORS = re.compile(
+    rf"\b({NAME}(?:(?:,\s+{NAME})*\s+and\s+{NAME}|\s+et al\.)?)(?:,?\s+\(?|,\s+[A-Z][\w\s.:]+,\s+)((?:19|20)\d\d)\b"
+)
 ARXIV = re.compile(r"\barXiv (\d{4}\.\d{4,5})|(?<=, )(\d{4}\.\d{5})\b")
 
 
@@ -100,7 +102,7 @@ def grouped() -> dict[str, list[str]]:
 def papers(module: ModuleType, described: type) -> str:
     """Authors with years and arXiv numbers that the file names, each once."""
     told = f"{inspect.getdoc(module)}\n{inspect.getdoc(described)}"
-    authors = [" ".join(name.replace(",", "").split()) for name in AUTHORS.findall(told)]
+    authors = [f"{' '.join(name.split())} {year}" for name, year in AUTHORS.findall(told)]
     numbers = [first or second for first, second in ARXIV.findall(told)]
     links = [f"[{number}](https://arxiv.org/abs/{number})" for number in numbers]
     return ", ".join(dict.fromkeys([*authors, *links])) or "none named"
