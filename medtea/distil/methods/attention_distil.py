@@ -25,7 +25,7 @@ class Settings(StrictSettings):
     """Settings of attention distillation.
 
     Attributes:
-        layers: "all" of the teacher's hidden layers, or its "deepest" alone.
+        layers: "all" of the teacher's hidden layers that have more than one place, or the "deepest" of them alone.
     """
 
     layers: Literal["all", "deepest"] = "all"
@@ -51,7 +51,8 @@ class Method(method.Method[Settings]):
         """The mean over the matched layers."""
         wanted = teacher_activations(batch, self.context).layers
         found = activations(self.network, self.head, batch.radiograph, self.context.layers).layers
-        pairs = paired_layers(found, wanted)
+        # of one place the map of unit length is 1, whatever the network does
+        pairs = [(own, layer) for own, layer in paired_layers(found, wanted) if wanted[layer][0, 0].numel() > 1]
         losses = [
             _distance(*on_one_grid(_energy(found[own]), _energy(wanted[layer])))
             for own, layer in (pairs if self.settings.layers == "all" else pairs[-1:])
