@@ -117,3 +117,17 @@ def _handle(handle: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def still_statistics(network: nn.Module) -> Iterator[None]:
+    """Running statistics of batch norm do not move: for what is shown in training but never in use."""
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

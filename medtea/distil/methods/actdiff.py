@@ -13,7 +13,7 @@ from medtea.core.names import Field
 from medtea.core.settings import StrictSettings
 from medtea.data.loader import Batch
 from medtea.distil.methods import method
-from medtea.training.activations import activations
+from medtea.training.activations import activations, still_statistics
 from medtea.training.outputs import cross_entropy
 
 
@@ -38,6 +38,7 @@ class Method(method.Method[Settings]):
     "Saliency is a possible red herring when diagnosing poor generalization" (ICLR 2021). Shuffling, λ = 1 and the
     features alone are those of the authors' code; the paper adds up layers. Its norm is over all of a layer here, where
     the code's is over the last axis alone. Validation has the penalty too, with one shuffling for all.
+    Running statistics are those of whole radiographs.
     """
 
     sees: ClassVar[frozenset[Field]] = frozenset({Field.RADIOGRAPH, Field.LABEL, Field.LUNG_MASK})
@@ -50,7 +51,8 @@ class Method(method.Method[Settings]):
     def loss(self, batch: Batch) -> Tensor:
         """The mean over the batch."""
         layers = self.context.layers if self.settings.layers == "all" else ()
-        masked = activations(self.network, self.head, self.masked(batch), layers)
+        with still_statistics(self.network):
+            masked = activations(self.network, self.head, self.masked(batch), layers)
         whole = activations(self.network, self.head, batch.radiograph, layers)
         pairs = [(whole.features, masked.features), *((whole.layers[one], masked.layers[one]) for one in layers)]
         differences = [torch.linalg.vector_norm((a - b).flatten(1), dim=1) for a, b in pairs]

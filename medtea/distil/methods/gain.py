@@ -17,7 +17,7 @@ from medtea.distil.methods import method
 from medtea.distil.methods.grad_cam import grad_cam
 from medtea.distil.methods.method import Context
 from medtea.lrp.trace import evaluating
-from medtea.training.activations import activations, gradients
+from medtea.training.activations import activations, gradients, still_statistics
 from medtea.training.outputs import cross_entropy, log_probabilities
 
 
@@ -45,7 +45,7 @@ class Method(method.Method[Settings]):
     circulation. The score s_y of the paper is taken for the probability, which is bounded. Every radiograph has a mask
     here; in the paper few have, of the class's object, where this is the organ. A is enlarged from the grid of the
     deepest layer that has a side of 4 or more, since fewer cannot fill two lungs. Class 0 of one logit z has the score
-    -z.
+    -z. Running statistics are those of whole radiographs.
     """
 
     sees: ClassVar[frozenset[Field]] = frozenset({Field.RADIOGRAPH, Field.LABEL, Field.LUNG_MASK})
@@ -71,7 +71,9 @@ class Method(method.Method[Settings]):
         size = list(radiograph.shape[-2:])
         seen = interpolate(over_maximum(grad_cam(found)), size, mode="bilinear", align_corners=False)
         rest = radiograph * torch.sigmoid(settings.sharpness * (settings.threshold - seen))
-        mined = log_probabilities(self.network(rest)).exp().gather(1, labels.long()[:, None])[:, 0]
+        with still_statistics(self.network):
+            erased = self.network(rest)
+        mined = log_probabilities(erased).exp().gather(1, labels.long()[:, None])[:, 0]
         outside = (seen - batch[Field.LUNG_MASK]).square().mean((1, 2, 3))
         classified = cross_entropy(found.logits, labels)
         return (classified + settings.mining * mined + settings.supervision * outside).mean()
