@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from oracles.finite_differences import gradients_and_differences
 from oracles.made_batches import (
     LAYERS,
     NotedBatch,
@@ -311,25 +312,9 @@ def tea_in_double(*, epsilon: float, student: int = 1, **options: Any) -> tuple[
 def test_teas_gradient_in_the_weights_is_that_of_central_differences(layers: str, epsilon: float) -> None:
     matched = {"layers": "input", "biases": True} if layers == "input and biases" else {"layers": layers}
     method, batch = tea_in_double(epsilon=epsilon, **matched, exact=True)
-    loss = method.loss(batch)
-    loss.backward()
-    generator, step = np.random.default_rng(0), 1e-6
-    found, wanted = [], []
-    for parameter in (p for p in method.network.parameters() if p.requires_grad):
-        flat = parameter.data.view(-1)
-        gradient = torch.zeros_like(flat) if parameter.grad is None else parameter.grad.view(-1)
-        for place in generator.choice(flat.numel(), size=min(2, flat.numel()), replace=False):
-            kept = flat[place].item()
-            values = []
-            for moved in (kept + step, kept - step):
-                flat[place] = moved
-                with torch.no_grad():
-                    values.append(method.loss(batch).item())
-            flat[place] = kept
-            wanted.append((values[0] - values[1]) / (2 * step))
-            found.append(gradient[place].item())
+    found, wanted = gradients_and_differences(method, batch)
     assert len(wanted) > 30
-    # a step of 1e-6 in float64 leaves about 1e-16 / 1e-6 = 1e-10 of the loss, which is near 1
+    # what the differences leave, see there, of a loss near 1
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-7)
     assert np.abs(wanted).max() > 1e-2
 
