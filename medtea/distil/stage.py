@@ -77,13 +77,14 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
     table = read_index(index.index)
     bank = Bank(teacher.bank)
     module = bay.load(methods, settings.method, "distil.method")
-    sees: frozenset[Field] = module.Method.sees
+    options = parse(module.Settings, settings.options)
+    sees: frozenset[Field] = module.Method.sees_with(options)
     card = read_json(teacher.card)
     parts = Parts.of(table, bank.rows, sees_unbiased=Field.UNBIASED in sees)
     network = _student(work, settings, card, is_adapted=Field.TEACHER_HEAD in sees)
     context = _context(work, settings, teacher, table, bank, sees)
     head = head_of(network, settings.network)
-    method: Method[Any] = module.Method(network, head, parse(module.Settings, settings.options), context)
+    method: Method[Any] = module.Method(network, head, options, context)
     fields = bank_fields(bank) | label_fields(table, bank.rows) | {Field.TEACHER_LOGIT: bank.array(Field.TEACHER_LOGIT)}
 
     def loader(

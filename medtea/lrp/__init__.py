@@ -11,7 +11,8 @@ To train on heatmaps, trace once and call per batch:
     loss.backward()                                             # first order; reaches the student's parameters
 
 The files, in the order of the work: trace.py (network -> operators), rules/ (one rule per operator), adjoint.py
-(there and back), cotangents.py (which logits), relevance.py (in one call), compare.py (distances between two maps).
+(there and back), cotangents.py (which logits), relevance.py (in one call), compare.py (distances between two maps),
+background.py (ISNet's losses). decompose.py is no relevance: contextual decomposition, forward along the same trace.
 An operator without a rule is refused by name; nothing is passed silently. Covered: convolutional networks of MONAI in
 one to three dimensions (ResNet, DenseNet, SENet, EfficientNet, U-Net encoders) and vision transformers; their rules
 are those of LRP-ε, z+, z^B (Montavon et al. 2017) and AttnLRP (Achtibat et al. 2024).
@@ -30,7 +31,7 @@ from medtea.lrp.compare import (
     over_channels,
     published_distance,
 )
-from medtea.lrp.cotangents import difference, every_logit, one_logit, random_mix, teacher_or_other
+from medtea.lrp.cotangents import difference, every_logit, log_odds_of_lowest, one_logit, random_mix, teacher_or_other
 from medtea.lrp.relevance import relevance
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "difference",
     "every_logit",
     "heatmap_energy_distance",
+    "log_odds_of_lowest",
     "map_correlation",
     "one_logit",
     "over_channels",

@@ -7,7 +7,7 @@ network, and 3 + 3 with hidden layers, exact ε > 0 or smooth activations; an or
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from medtea.lrp.rules import Setting, Step
 from medtea.lrp.rules.linear import Affine, Convolution
 from medtea.lrp.rules.norms import BatchNorm
 from medtea.lrp.rules.step import least
-from medtea.lrp.trace import Operator, Ref, place, trace
+from medtea.lrp.trace import Operator, fill, place, trace
 
 TOTAL = "all biases"
 
@@ -129,7 +129,7 @@ class HeatmapPass(nn.Module):
     def forward(
         self,
         radiograph: Tensor,
-        cotangent: Tensor,
+        cotangent: Tensor | Callable[[Tensor], Tensor],
         *,
         epsilon: float | Tensor = 0.0,
         relative: bool = False,
@@ -144,7 +144,8 @@ class HeatmapPass(nn.Module):
 
         Args:
             radiograph: (batch, channels, height, width), as in `example` but for the batch size.
-            cotangent: (batch, K), or (maps, batch, K) for several maps of one forward. See cotangents.py.
+            cotangent: (batch, K), or (maps, batch, K) for several maps of one forward; or what makes it of the logits,
+                which carry a graph if this pass keeps one. See cotangents.py.
             epsilon: ε of every activation, at least 0; one number, or (batch,) for one per radiograph.
             relative: ε counts in means of |a| of each layer, per radiograph: rescaling a layer changes no map.
             exact: Let gradients flow through a in a / (a + ε), and through all else that rules take from activations.
@@ -155,18 +156,19 @@ class HeatmapPass(nn.Module):
             DataError: shapes do not fit, or ε is negative.
         """
         x = _plain(radiograph)
-        cotangent = _plain(cotangent).to(x)
-        self._check(x, cotangent)
+        self._check(x)
+        given = cotangent if callable(cotangent) else self._fitting(x, cotangent)
         if relative or (isinstance(epsilon, Tensor) and epsilon.ndim):
             _refuse_turned(self._turned)
         stabiliser = _epsilon(epsilon, x)
         keep = logits_graph or bool(self.layers) or (exact and (stabiliser is not None or self._bends))
         with _all_bits(x.device):
             kept, steps = self._there(x, keep, stabiliser, relative=relative, exact=exact)
-            if cotangent.ndim == 2:
-                maps, biases = self._back(x, cotangent, kept, steps)
+            wanted = self._fitting(x, given(kept[self.trace.logits])) if callable(given) else given
+            if wanted.ndim == 2:
+                maps, biases = self._back(x, wanted, kept, steps)
             else:
-                maps, biases = torch.vmap(lambda u: self._back(x, u, kept, steps))(cotangent)
+                maps, biases = torch.vmap(lambda u: self._back(x, u, kept, steps))(wanted)
         absorbed = biases.pop(TOTAL) if self.biases else None
         return Heatmaps(kept[self.trace.logits], maps, biases, absorbed)
 
@@ -179,7 +181,7 @@ class HeatmapPass(nn.Module):
         wanted = {*self.layers.values(), self.trace.logits}
         steps: list[Step | None] = []
         for op, setting in zip(self.trace.operators, self._settings, strict=True):
-            arguments, named = _fill(op.arguments, values), {k: _fill(v, values) for k, v in op.named.items()}
+            arguments, named = fill(op.arguments, values), {k: fill(v, values) for k, v in op.named.items()}
             if op.step is None:
                 steps.append(None)
                 values[op.name] = op.target(*arguments, **named)
@@ -250,16 +252,19 @@ class HeatmapPass(nn.Module):
             )
         return readers[0]
 
-    def _check(self, x: Tensor, cotangent: Tensor) -> None:
+    def _check(self, x: Tensor) -> None:
         if tuple(x.shape[1:]) != self.trace.shape:
             raise DataError(
                 f"Radiographs are {tuple(x.shape[1:])}; this pass was traced for {self.trace.shape}. "
                 "Build another HeatmapPass for another size."
             )
+
+    def _fitting(self, x: Tensor, cotangent: Tensor) -> Tensor:
         if cotangent.ndim not in {2, 3} or cotangent.shape[-2:] != (len(x), self.classes):
             raise DataError(
                 f"cotangent is {tuple(cotangent.shape)}; it must be {(len(x), self.classes)}, or several such."
             )
+        return _plain(cotangent).to(x)
 
 
 @contextmanager
@@ -330,15 +335,6 @@ def _folded(operators: Sequence[Operator], mapped: set[str]) -> dict[int, int]:
             if operators[before].step is Convolution:
                 folded[i] = before
     return folded
-
-
-def _fill(argument: Any, values: dict[str, Any]) -> Any:
-    """An operator's argument with the values put in."""
-    if isinstance(argument, Ref):
-        return values[argument.name]
-    if isinstance(argument, tuple):
-        return [_fill(item, values) for item in argument]
-    return argument
 
 
 def _plain(tensor: Tensor) -> Tensor:

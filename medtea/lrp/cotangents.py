@@ -34,6 +34,22 @@ def difference(batch: int) -> Tensor:
     return torch.tensor([-1.0, 1.0]).expand(batch, 2)
 
 
+def log_odds_of_lowest(logits: Tensor) -> Tensor:
+    """Slope of log p_c - log(1 - p_c), c the class with the lowest logit: 1 for c, less the others' shares of 1 - p_c.
+
+    (batch, K), with the graph of the (batch, K) logits. Raising the lowest class is lowering all others at once, so
+    that one map speaks of all classes. Of one logit z, whose classes are 0 and z, it is 1 or -1.
+
+    References:
+        Selective ISNet: Bassi et al., IEEE Access 12, 2024.
+    """
+    if logits.shape[1] == 1:
+        return 1.0 - 2.0 * (logits > 0).to(logits.dtype)
+    lowest = torch.nn.functional.one_hot(logits.argmin(1), logits.shape[1]).bool()
+    others = logits.masked_fill(lowest, -torch.inf).softmax(1)
+    return lowest.to(logits.dtype) - others
+
+
 def random_mix(batch: int, classes: int, generator: torch.Generator) -> Tensor:
     """±1 at random for each radiograph and logit, for squared losses.
 

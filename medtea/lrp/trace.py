@@ -277,6 +277,15 @@ def place(paths: Sequence[str]) -> str:
     return f"module {paths[-1]!r}" if paths and paths[-1] else "the network itself"
 
 
+def fill(argument: Any, values: dict[str, Any]) -> Any:
+    """An operator's argument with the values put in."""
+    if isinstance(argument, Ref):
+        return values[argument.name]
+    if isinstance(argument, tuple):
+        return [fill(item, values) for item in argument]
+    return argument
+
+
 def _names(argument: Any) -> Iterator[str]:
     if isinstance(argument, Ref):
         yield argument.name

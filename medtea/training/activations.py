@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,8 +33,8 @@ class Gradients:
 
     Attributes:
         logits: (batch, K).
-        values: The radiograph under INPUT, and the output of each layer asked for.
-        slopes: The gradient of <cotangent, logits> with respect to each of them, same shapes.
+        values: The radiograph under INPUT, unless it was left out, and the output of each layer asked for.
+        slopes: The gradient of what is explained with respect to each of them, same shapes.
     """
 
     logits: Tensor
@@ -64,28 +64,32 @@ def activations(network: nn.Module, head: nn.Linear, radiograph: Tensor, layers:
 def gradients(
     network: nn.Module,
     radiograph: Tensor,
-    cotangent: Tensor,
+    explained: Tensor | Callable[[Tensor], Tensor],
     *,
     layers: Sequence[str] = (),
+    at_input: bool = True,
     create_graph: bool = False,
 ) -> Gradients:
-    """The gradient of <cotangent, logits> with respect to the radiograph and the outputs of `layers`.
+    """The gradient of a number per radiograph with respect to the radiograph and the outputs of `layers`.
 
     Works where no gradient is wanted otherwise (validation). With `create_graph` the slopes can be trained through.
 
     Args:
         network: In the mode it is in.
         radiograph: (batch, channels, height, width).
-        cotangent: (batch, K), or a function of the logits' values given by its derivative.
+        explained: Makes the number, (batch,), of the logits, (batch, K); or a cotangent, (batch, K), for
+            <cotangent, logits>.
         layers: Module paths.
+        at_input: Whether the radiograph's gradient is wanted; where it is not, the way back ends at the layers.
         create_graph: Keep what a second backward pass needs.
     """
     kept: dict[str, Tensor] = {}
     with torch.enable_grad(), _kept(network, layers, kept):
-        shown = radiograph.detach().requires_grad_(True)
+        shown = radiograph.detach().requires_grad_(at_input)
         logits = network(shown)
-        values = {INPUT: shown, **kept}
-        slopes = torch.autograd.grad(logits, list(values.values()), cotangent, create_graph=create_graph)
+        values = {INPUT: shown, **kept} if at_input else kept
+        number = explained(logits) if callable(explained) else explained * logits
+        slopes = torch.autograd.grad(number.sum(), list(values.values()), create_graph=create_graph)
     if not create_graph:  # the graph is spent
         logits, values = logits.detach(), {layer: value.detach() for layer, value in values.items()}
     return Gradients(logits, values, dict(zip(values, slopes, strict=True)))
@@ -113,3 +117,17 @@ def _handle(handle: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def still_statistics(network: nn.Module) -> Iterator[None]:
+    """Running statistics of batch norm do not move: for what is shown in training but never in use."""
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

@@ -10,9 +10,16 @@ from oracles.lrp_networks import Family
 from oracles.lrp_zoo import build
 from torch import Tensor
 
-from medtea.core.errors import UsageError
+from medtea.core.errors import DataError, UsageError
 from medtea.lrp import HeatmapPass
-from medtea.lrp.cotangents import difference, every_logit, one_logit, random_mix, teacher_or_other
+from medtea.lrp.cotangents import (
+    difference,
+    every_logit,
+    log_odds_of_lowest,
+    one_logit,
+    random_mix,
+    teacher_or_other,
+)
 
 
 def three_classes() -> tuple[Family, HeatmapPass]:
@@ -94,3 +101,21 @@ def test_draws_follow_the_generator():
         first, again, other = (draw(torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
+
+
+def test_log_odds_of_the_lowest_class_have_the_slope_that_autograd_finds():
+    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(2)).double().requires_grad_(True)
+    lowest = logits.softmax(1)[range(5), logits.argmin(1)]
+    (slope,) = torch.autograd.grad((lowest.log() - (1 - lowest).log()).sum(), logits)
+    torch.testing.assert_close(log_odds_of_lowest(logits), slope)
+    # of one logit z the classes are 0 and z: the lower is the second where z < 0
+    assert log_odds_of_lowest(torch.tensor([[-2.0], [3.0]])).tolist() == [[1.0], [-1.0]]
+
+
+def test_a_cotangent_may_be_made_of_the_logits_of_the_same_pass():
+    family, heatmap_pass = three_classes()
+    made = heatmap_pass(family.radiograph, log_odds_of_lowest).maps["input"]
+    cotangent = log_odds_of_lowest(family.network(family.radiograph))
+    torch.testing.assert_close(made, heatmap_pass(family.radiograph, cotangent).maps["input"])
+    with pytest.raises(DataError, match="cotangent is"):
+        heatmap_pass(family.radiograph, lambda logits: logits[:, 1:])

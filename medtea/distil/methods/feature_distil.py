@@ -50,6 +50,12 @@ class Method(method.Method[Settings]):
         elif given.in_features != head.in_features:
             self.assistant.regressor = nn.Linear(head.in_features, given.in_features)
 
+    @classmethod
+    def sees_with(cls, settings: Settings) -> frozenset[Field]:
+        """Always the teacher's head: without `copy_head` its width is what the regressor is for."""
+        del settings
+        return cls.sees
+
     def loss(self, batch: Batch) -> Tensor:
         """Mean over the batch."""
         wanted = teacher_activations(batch, self.context)

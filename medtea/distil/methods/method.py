@@ -54,7 +54,7 @@ class Method(ABC, Generic[S]):
     """Every file of this bay has a `Settings` and a class `Method` that extends this one.
 
     Attributes:
-        sees: All that the method may see; the loader and the context hand over nothing else.
+        sees: All that the method may see by default; the loader and the context hand over nothing else.
         search: For each setting worth tuning the values to try, defaults included; selection is on IID validation.
         looks_at: What the student is shown, also at inference: the whole radiograph, so that it needs no segmenter;
             with the mask among it the lungs alone (see data/shown.py). The card says it, and whoever runs the student
@@ -78,6 +78,11 @@ class Method(ABC, Generic[S]):
         self.settings = settings
         self.context = context
         self.assistant = nn.Module()
+
+    @classmethod
+    def sees_with(cls, settings: S) -> frozenset[Field]:
+        """All that the method may see with these settings: `sees`, and without `copy_head` not the teacher's head."""
+        return cls.sees if getattr(settings, "copy_head", True) else cls.sees - {Field.TEACHER_HEAD}
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
