@@ -15,6 +15,12 @@ from oracles.made_run import write_config
 from medtea.cli import walk
 
 LOOP = {"epochs": 12, "batch_size": 16, "learning_rate": 0.005}
+TOLD: list[dict[str, Any]] = [
+    {"method": "gals", "options": {"guide": "teacher_heatmap"}},
+    {"method": "isnet", "options": {"tune_epochs": 1, "decay": 0.9}},
+    {"method": "tea", "name": "tea_own_head", "options": {"copy_head": False}},
+]
+"""Students that see something else than by default, or are trained in phases."""
 
 
 def config(digits: Path) -> dict[str, Any]:
@@ -33,6 +39,7 @@ def config(digits: Path) -> dict[str, Any]:
             {"method": "tea", "name": "tea_small_resnet", "network": "small_resnet", "loop": LOOP | {"epochs": 1}},
             {"method": "feature_distil", "network": "small_resnet", "loop": LOOP | {"epochs": 1}},
             {"method": "group_dro", "network": "tiny_cnn", "loop": LOOP | {"epochs": 1}},
+            *({**told, "network": "tiny_cnn", "loop": LOOP | {"epochs": 1}} for told in TOLD),
         ],
         "evaluate": {"replicates": 100},
     }
@@ -77,8 +84,21 @@ def test_only_who_declares_it_is_trained_on_the_unbiased_subset(finished: Path) 
     cards = {path.parent.name: json.loads(path.read_text()) for path in finished.glob("distil/*/card.json")}
     assert {name: card["trained_on"] for name, card in cards.items()} == {
         "tea": 240, "erm": 240, "tea_small_resnet": 240, "feature_distil": 240, "group_dro": 280,
+        "gals": 240, "isnet": 240, "tea_own_head": 240,
     }  # fmt: skip
     assert {card["selected_on"] for card in cards.values()} == {60}, "selection is on the same biased radiographs"
+
+
+def test_a_student_is_handed_what_it_declares_for_its_settings(finished: Path) -> None:
+    cards = {path.parent.name: json.loads(path.read_text()) for path in finished.glob("distil/*/card.json")}
+    assert cards["gals"]["sees"] == ["label", "radiograph", "teacher_heatmap"]
+    assert cards["tea_own_head"]["sees"] == ["radiograph", "teacher_heatmap"]
+    assert cards["isnet"]["sees"] == ["label", "lung_mask", "radiograph"]
+
+
+def test_isnet_is_trained_after_a_plain_training_of_its_own(finished: Path) -> None:
+    plain = pd.read_csv(finished / "distil" / "isnet" / "plain" / "history.csv")
+    assert len(plain) == 1
 
 
 def test_a_student_of_another_architecture_takes_the_teachers_last_layer_behind_an_adapter(finished: Path) -> None:
