@@ -320,12 +320,12 @@ def _drawn_counts(
     block = max(1, BLOCK // max(widest, everyone, 1))
     for start in range(0, replicates, block):
         rows = min(block, replicates - start)
-        counts = np.zeros((rows, everyone))
-        for row in range(rows):
-            for members in strata:
-                drawn = members[generator.integers(0, members.size, members.size)]
-                counts[row] += np.bincount(drawn, minlength=everyone)
-        yield counts
+        counts = np.zeros(rows * everyone)
+        for members in strata:
+            drawn = members[generator.integers(0, members.size, (rows, members.size))]
+            drawn += everyone * np.arange(rows)[:, None]
+            counts += np.bincount(drawn.ravel(), minlength=counts.size)
+        yield counts.reshape(rows, everyone)
 
 
 def _answered_mean(patients: Sequence[str], values: Floats) -> tuple[Sequence[str], Statistic]:
