@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 from oracles.made_digits import made_digits
 from oracles.made_run import write_config
+from oracles.made_scenes import coco_arrays, made_waterbirds, write_coco
 
 from medtea.cli import walk
+from medtea.core.settings import read_yaml
 
 LOOP = {"epochs": 12, "batch_size": 16, "learning_rate": 0.005}
 TOLD: list[dict[str, Any]] = [
@@ -112,3 +114,33 @@ def test_the_same_picture_in_three_groups_is_resampled_as_one(finished: Path) ->
     tested = scores[scores["split"].eq("test") & scores["method"].eq("erm")]
     assert tested.groupby("patient")["group"].nunique().eq(3).all()
     assert tested["predicted"].between(0, 9).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["waterbirds", "coco_on_places"])
+def test_a_set_as_it_is_distributed_comes_to_its_table_by_the_config_that_comes_along(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    content = read_yaml(Path("configs") / f"{name}.yaml")
+    if name == "waterbirds":
+        made_waterbirds(data)
+        content["scenes"]["options"]["size"] = 32
+    else:
+        write_coco(data, coco_arrays(each=6))
+    monkeypatch.setenv(f"MEDTEA_{name.upper()}", str(data))
+    # all methods of the config, in small
+    for section in (content["teach"], *content["distil"]):
+        section |= {"network": "tiny_cnn", "loop": {"epochs": 1, "batch_size": 8}}
+    phases = {"dfr": {"last_layer_epochs": 1}, "jtt": {"identify_epochs": 1}, "isnet": {"tune_epochs": 1}}
+    for student in content["distil"]:
+        student["options"] = phases.get(student["method"], {})
+    written = write_config(tmp_path / f"{name}.yaml", content | {"evaluate": {"replicates": 100}})
+    walk(written, tmp_path / "run", [], no_tracking=True)
+    record = json.loads((tmp_path / "run" / "table.json").read_text())
+    assert [cell["method"] for cell in record["cells"] if cell["group"] == record["groups"][0]["group"]] == [
+        "teacher",
+        *(student["method"] for student in content["distil"]),
+    ]
+    assert all(cell["value"] is not None for cell in record["cells"])
