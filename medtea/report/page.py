@@ -6,7 +6,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from medtea.report.contents import Contents
-from medtea.report.figures import forest_plot, inline, montage, slope_plot
+from medtea.report.drawing import inline
+from medtea.report.figures import forest_plot, montage, slope_plot
 from medtea.report.seeds_tables import Record, seeds_tables
 from medtea.report.tables import (
     difference_table,
