@@ -16,19 +16,19 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes as Axes  # for annotations elsewhere
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes as Axes
+from matplotlib.figure import Figure as Figure
 from numpy.typing import NDArray
 
 # Placeholders while matplotlib draws; each becomes var(--name, fallback). Fallbacks: Okabe & Ito's colours, darkened
 # where needed to stand out from white; a marker's shape tells methods apart as well.
-INK = {"ink": "#1b2430", "muted": "#5c6773", "line": "#d5dbe1"}
+INK = {"ink": "#1b2430", "muted": "#5c6773", "line": "#d5dbe1", "paper": "#fdfdfc"}
 SERIES = ("#0b6aa8", "#c44e00", "#00795a", "#a8477f", "#7a6000", "#5b4bb5", "#66707a", "#a3362b")
 MARKERS = "osD^vPXh"
 _PLACEHOLDER = {f"#fe00{i:02x}": (name, colour) for i, (name, colour) in enumerate(INK.items())}
 _PLACEHOLDER |= {f"#fe01{i:02x}": (f"series-{i}", colour) for i, colour in enumerate(SERIES)}
 COLOUR = {name: placeholder for placeholder, (name, _) in _PLACEHOLDER.items()}
-"""What matplotlib is given for a variable of the page: ink, muted, line, series-0 to series-7."""
+"""What matplotlib is given for a variable of the page: ink, muted, line, paper, series-0 to series-7."""
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "medtea",
