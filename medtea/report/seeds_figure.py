@@ -74,7 +74,7 @@ def order_of(record: Record) -> str:
     """How the rows are sorted, in a sentence."""
     if not any(group["role"] == "ood" for group in record["groups"]):
         return "Methods stand in the order of the settings, the teacher first."
-    return "The teacher stands first, then the others by their mean at the OOD group where it is lowest."
+    return "The teacher stands first, then the others by their mean at the OOD group where it is lowest; gaps last."
 
 
 def _panel(axes: Axes, record: Record, methods: Sequence[Method], group: Mapping[str, str], edge: float) -> None:
