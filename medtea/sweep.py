@@ -26,6 +26,7 @@ from medtea.core.tracking import NullTracker, Tracker
 from medtea.core.work import Work, provenance, write_json, write_text
 from medtea.evaluate.over_seeds import over_seeds
 from medtea.report.page import seeds_page
+from medtea.report.seeds_figure import seeds_plot
 from medtea.report.seeds_tables import markdown_of
 
 Pipeline = Callable[[Work, Any], Iterator[Artefact]]
@@ -158,7 +159,7 @@ def _do(unit: Unit, threads: int) -> Done:
 def write_tables(
     folder: Path, settings: Any, *, runs: Sequence[Path], failed: Sequence[Done], title: str
 ) -> dict[str, Any]:
-    """Leave table.json, the record, and what it says as table.md and table.html; return the record.
+    """Leave table.json, the record, and what it says as table.md, table.html and table.svg; return the record.
 
     Raises:
         DataError: no run came to its evaluation.
@@ -183,6 +184,7 @@ def write_tables(
     write_json(folder / "table.json", record)
     write_text(folder / "table.md", markdown_of(record))
     write_text(folder / "table.html", seeds_page(record, title))
+    write_text(folder / "table.svg", seeds_plot(record))
     return record
 
 
@@ -203,5 +205,5 @@ def track_sweep(tracker: Tracker, record: dict[str, Any], folder: Path) -> None:
             }
             with tracker.child(f"{name}, {run}", params) as child:
                 child.metrics(found)
-    for written in ("table.json", "table.md", "table.html"):
+    for written in ("table.json", "table.md", "table.html", "table.svg"):
         tracker.artefact(folder / written)

@@ -35,7 +35,7 @@ FLOORS = {
 ONLY_IMPORTER = {
     "yaml": "medtea.core.settings",
     "mlflow": "medtea.core.tracking",
-    "matplotlib": "medtea.report.figures",
+    "matplotlib": "medtea.report.drawing",
 }
 # one door for modules that are loaded by name: the bays', and the command line's for a pipeline
 LOADS_BY_NAME = {"medtea.core.bay", "medtea.cli"}

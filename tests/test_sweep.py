@@ -96,6 +96,9 @@ def test_the_table_is_shown_as_markdown_and_as_a_page_with_what_each_method_saw(
         assert "radiograph, label" in text
         assert "seeds: 0, 1" in text
     assert "<script" not in page
+    figure = (finished / "runs" / "table.svg").read_text()
+    for text in (page, figure):
+        assert f"erm at shift (OOD): {100 * cell['value']:.2f} (" in text
 
 
 def test_every_method_and_seed_is_a_run_of_one_experiment_with_flat_params(finished: Path) -> None:

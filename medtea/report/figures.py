@@ -1,55 +1,32 @@
-"""The report's figures. The only importer of matplotlib; nothing is shown on a screen.
-
-Plots are SVG with real text, so that a screen reader, a search and a zoom reach every number. Their colours are CSS
-variables with a fallback: the page sets them for light and dark, and a file on its own shows the fallback.
-"""
+"""The figures of a run's report, drawn from its numbers."""
 
 from __future__ import annotations
 
-import base64
-import io
 import itertools
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from medtea.metrics.heatmaps import relevance_outside
 from medtea.report.contents import Metrics, Picture, Score
+from medtea.report.drawing import (
+    COLOUR,
+    MARKERS,
+    SERIES,
+    WIDTH,
+    Axes,
+    axes_of,
+    contour_path,
+    png,
+    sheet,
+    to_svg,
+)
 from medtea.report.tables import NOT_COMPUTED, tag
 
-# Placeholders while matplotlib draws; each becomes var(--name, fallback). Fallbacks: Okabe & Ito's colours, darkened
-# where needed to stand out from white; a marker's shape tells methods apart as well.
-INK = {"ink": "#1b2430", "muted": "#5c6773", "line": "#d5dbe1"}
-SERIES = ("#0b6aa8", "#c44e00", "#00795a", "#a8477f", "#7a6000", "#5b4bb5", "#66707a", "#a3362b")
-MARKERS = "osD^vPXh"
-_PLACEHOLDER = {f"#fe00{i:02x}": (name, colour) for i, (name, colour) in enumerate(INK.items())}
-_PLACEHOLDER |= {f"#fe01{i:02x}": (f"series-{i}", colour) for i, colour in enumerate(SERIES)}
-_OF = {name: placeholder for placeholder, (name, _) in _PLACEHOLDER.items()}
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "medtea",
-    "text.parse_math": False,
-    "font.size": 9,
-    "axes.edgecolor": _OF["line"],
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.labelcolor": _OF["muted"],
-    "text.color": _OF["ink"],
-    "xtick.color": _OF["muted"],
-    "ytick.color": _OF["muted"],
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-}
-WIDTH = 4.3  # inches: 413 px, which a telephone shows at nearly its own size
 FOREST = (0.24, 0.67)  # where the forest's axis begins and ends, as shares of the width; words on either side
 # Relevance beyond this quantile of |R| has the full colour, so that one pixel does not bleach the rest.
 FULL_COLOUR = 0.995
@@ -59,11 +36,10 @@ def forest_plot(metrics: Metrics) -> str:
     """AUROC with interval of every method, group by group, as SVG. What has no answer says so in its place."""
     groups, names = metrics.groups, metrics.names
     rows = len(groups) * (len(names) + 1.6)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH, 0.55 + 0.21 * rows))
-        axes = _axes(figure, left=FOREST[0], right=FOREST[1], bottom=0.42, top=0.05)
+    with sheet(WIDTH, 0.55 + 0.21 * rows) as figure:
+        axes = axes_of(figure, left=FOREST[0], right=FOREST[1], bottom=0.42, top=0.05)
         axes.set_xlim(_lowest(metrics.scores), 1.02)
-        axes.axvline(0.5, color=_OF["muted"], linewidth=0.8, dashes=(3, 3))
+        axes.axvline(0.5, color=COLOUR["muted"], linewidth=0.8, dashes=(3, 3))
         height = 0.0
         for group, role in groups.items():
             _beside(axes, height, group, tag(role), weight="bold")
@@ -75,21 +51,20 @@ def forest_plot(metrics: Metrics) -> str:
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("AUROC (dashed: chance)")
-        return _svg(figure, "forest", "AUROC with its 95 % interval, per group and method", _in_words(metrics))
+        return to_svg(figure, "forest", "AUROC with its 95 % interval, per group and method", _in_words(metrics))
 
 
 def slope_plot(metrics: Metrics) -> str:
     """AUROC of every method from the groups seen in training to those not seen, as SVG; a line per method."""
     groups, names = list(metrics.groups), metrics.names
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH, 3.3))
-        axes = _axes(figure, left=0.1, right=0.7, bottom=0.62, top=0.12)
+    with sheet(WIDTH, 3.3) as figure:
+        axes = axes_of(figure, left=0.1, right=0.7, bottom=0.62, top=0.12)
         ends = []
         for place, name in enumerate(names):
             found = [metrics.score(name, group) for group in groups]
             xs = np.arange(len(groups)) + 0.07 * (place - (len(names) - 1) / 2)
             values = np.array([score.auroc.value if score else np.nan for score in found])
-            colour = _OF[f"series-{place % len(SERIES)}"]
+            colour = COLOUR[f"series-{place % len(SERIES)}"]
             marker = MARKERS[place % len(MARKERS)]
             axes.plot(xs, values, color=colour, marker=marker, markersize=5, linewidth=1.6, clip_on=False)
             for x, score in zip(xs, found, strict=True):
@@ -101,18 +76,20 @@ def slope_plot(metrics: Metrics) -> str:
         lowest = _lowest(metrics.scores)
         axes.set_ylim(lowest, 1.02)
         axes.set_xlim(-0.35, len(groups) - 1 + 0.35)
-        axes.axhline(0.5, color=_OF["muted"], linewidth=0.8, dashes=(3, 3))
+        axes.axhline(0.5, color=COLOUR["muted"], linewidth=0.8, dashes=(3, 3))
         for x, group in enumerate(groups):
             if not any(score.auroc.answered for score in metrics.scores if score.group == group):
-                axes.text(x, 0.53, "no answer", rotation=90, ha="center", va="bottom", color=_OF["muted"])
+                axes.text(x, 0.53, "no answer", rotation=90, ha="center", va="bottom", color=COLOUR["muted"])
         axes.set_xticks(range(len(groups)))
-        axes.set_xticklabels([f"{_folded(group)}\n{tag(metrics.groups[group])}" for group in groups], color=_OF["ink"])
+        below = [f"{_folded(group)}\n{tag(metrics.groups[group])}" for group in groups]
+        axes.set_xticklabels(below, color=COLOUR["ink"])
         axes.set_ylabel("AUROC (dashed: chance)")
         for height, (_, name, colour) in zip(_spread([end[0] for end in ends], lowest), ends, strict=True):
             axes.text(
                 1.03, height, name, color=colour, transform=axes.get_yaxis_transform(), va="center", weight="bold"
             )
-        return _svg(figure, "slope", "AUROC from hospitals seen in training to hospitals not seen", _in_words(metrics))
+        title = "AUROC from hospitals seen in training to hospitals not seen"
+        return to_svg(figure, "slope", title, _in_words(metrics))
 
 
 @dataclass(frozen=True)
@@ -145,16 +122,16 @@ def montage(pictures: Sequence[Picture]) -> tuple[PanelRow, ...]:
     rows = []
     for picture in pictures:
         about = f"{picture.group}, {picture.label}"
-        outline = _outline(picture.lung_mask)
+        outline = contour_path(picture.lung_mask)
         size = picture.image.shape[1], picture.image.shape[0]
-        panels = [Panel("radiograph", _png(_grey(picture.image)), *size, outline, "", f"Radiograph, {about}")]
+        panels = [Panel("radiograph", png(_grey(picture.image)), *size, outline, "", f"Radiograph, {about}")]
         for name, heatmap in picture.maps.items():
             limit = _limit(heatmap)
             words = f"full colour at ±{limit:.2g}" if limit > 0 else "zero everywhere"
             share = _share_outside(heatmap, picture.lung_mask)
             if share is not None:
                 words = f"{share:.0%} outside the lungs; {words}"
-            uri = _png(overlay(picture.image, heatmap, limit))
+            uri = png(overlay(picture.image, heatmap, limit))
             panels.append(Panel(name, uri, *size, outline, words, f"Heatmap of {name}, {about}: {words}"))
         rows.append(PanelRow(about, tuple(panels)))
     return tuple(rows)
@@ -164,8 +141,7 @@ def montage_svg(pictures: Sequence[Picture]) -> str:
     """The montage as one SVG file, for the figures folder and for tracking."""
     rows = montage(pictures)
     width = max((len(row.panels) for row in rows), default=1)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(1.6 * width, 1.95 * max(len(rows), 1)))
+    with sheet(1.6 * width, 1.95 * max(len(rows), 1)) as figure:
         grid = figure.subplots(max(len(rows), 1), width, squeeze=False)
         for axes in grid.flat:
             axes.axis("off")
@@ -174,7 +150,7 @@ def montage_svg(pictures: Sequence[Picture]) -> str:
             for axes, panel, pixels in zip(line, row.panels, shown, strict=False):
                 axes.imshow(pixels)
                 axes.set_title(f"{panel.title}\n{row.title}", fontsize=6)
-        return _svg(figure, "montage", "Radiographs with heatmaps", "; ".join(row.title for row in rows))
+        return to_svg(figure, "montage", "Radiographs with heatmaps", "; ".join(row.title for row in rows))
 
 
 def overlay(image: NDArray[Any], heatmap: NDArray[Any], limit: float) -> NDArray[np.float64]:
@@ -188,13 +164,8 @@ def overlay(image: NDArray[Any], heatmap: NDArray[Any], limit: float) -> NDArray
     return blended
 
 
-def inline(svg: str) -> str:
-    """The SVG as it stands inside a page: no namespace declarations, which only a file of its own needs."""
-    return re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg)
-
-
 def _forest_row(axes: Axes, score: Score | None, name: str, place: int, height: float) -> None:
-    colour = _OF[f"series-{place % len(SERIES)}"]
+    colour = COLOUR[f"series-{place % len(SERIES)}"]
     _beside(axes, height, name, score.auroc.text() if score else NOT_COMPUTED)
     if score is None or not score.auroc.answered:
         return
@@ -210,15 +181,6 @@ def _beside(axes: Axes, height: float, left: str, right: str, weight: str = "nor
     across = axes.get_yaxis_transform()
     axes.text(-FOREST[0] / width, height, left, transform=across, va="center", weight=weight)
     axes.text((1 - FOREST[0]) / width, height, right, transform=across, va="center", ha="right", weight=weight)
-
-
-def _axes(figure: Figure, *, left: float, right: float, bottom: float, top: float) -> Axes:
-    # left and right as shares of the width, bottom and top in inches: a plot with more rows grows, its margins do not.
-    height = figure.get_figheight()
-    axes = figure.add_axes((left, bottom / height, right - left, 1 - (bottom + top) / height))
-    axes.grid(axis="both", color=_OF["line"], linewidth=0.5)
-    axes.set_axisbelow(True)
-    return axes
 
 
 def _lowest(scores: Sequence[Score]) -> float:
@@ -250,28 +212,6 @@ def _in_words(metrics: Metrics) -> str:
     )
 
 
-def _svg(figure: Figure, name: str, title: str, description: str) -> str:
-    written = io.StringIO()
-    figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = written.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
-    used = set(re.findall(r"#([\w-]+)[\")]", text))
-    text = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
-    text = re.sub(r"(url\(|href=\")#", rf"\1#{name}-", text)
-    for placeholder, (variable, colour) in _PLACEHOLDER.items():
-        text = text.replace(placeholder, f"var(--{variable}, {colour})")
-    text = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", "system-ui, sans-serif", text)
-    size = re.search(r'<svg[^>]*?\swidth="([\d.]+)pt"', text)
-    width = float(size[1]) * 96 / 72 if size else WIDTH * 96
-    head = f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-numbers" '
-    head += f'style="width: {width:.0f}px; stroke-linejoin: round" '
-    text = re.sub(r'\s(width|height)="[\d.]+pt"', "", text, count=2).replace("<svg ", head, 1)
-    # The title is short, because browsers show it as a tooltip; the numbers are for those who do not see the plot.
-    told = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-numbers">{escape(description)}</desc>'
-    return re.sub(r"(<svg[^>]*>)", lambda m: m[1] + told, text, count=1)
-
-
 def _limit(heatmap: NDArray[Any]) -> float:
     finite = np.abs(heatmap[np.isfinite(heatmap)])
     limit = float(np.quantile(finite, FULL_COLOUR)) if finite.size else 0.0
@@ -287,18 +227,3 @@ def _share_outside(heatmap: NDArray[Any], lung_mask: NDArray[Any] | None) -> flo
 
 def _grey(image: NDArray[Any]) -> NDArray[np.float64]:
     return np.repeat(np.clip(np.nan_to_num(image.astype(np.float64)), 0, 1)[..., None], 3, axis=2)
-
-
-def _png(pixels: NDArray[np.float64]) -> str:
-    written = io.BytesIO()
-    matplotlib.image.imsave(written, pixels, format="png")
-    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
-
-
-def _outline(lung_mask: NDArray[Any] | None) -> str:
-    # Contour at one half; +0.5 because a pixel's centre lies half a pixel inside its corner.
-    if lung_mask is None or not np.any(lung_mask):
-        return ""
-    padded = np.pad(np.asarray(lung_mask, dtype=np.float64), 1)
-    lines = Figure().subplots().contour(padded, levels=[0.5]).allsegs[0]
-    return "".join("M" + "L".join(f"{x - 0.5:g} {y - 0.5:g}" for x, y in line) + "Z" for line in lines)

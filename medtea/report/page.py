@@ -6,7 +6,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from medtea.report.contents import Contents
-from medtea.report.figures import forest_plot, inline, montage, slope_plot
+from medtea.report.drawing import inline
+from medtea.report.figures import forest_plot, montage, slope_plot
+from medtea.report.seeds_figure import order_of, seeds_plot
 from medtea.report.seeds_tables import Record, seeds_tables
 from medtea.report.tables import (
     difference_table,
@@ -19,7 +21,7 @@ from medtea.report.tables import (
     refused_table,
     segmenter_table,
 )
-from medtea.report.words import findings, limits, void
+from medtea.report.words import findings, limits, seeds_findings, void
 
 _TEMPLATES = Environment(
     loader=PackageLoader("medtea.report", package_path=""),
@@ -31,10 +33,14 @@ _TEMPLATES = Environment(
 
 
 def seeds_page(record: Record, title: str) -> str:
-    """The tables of a sweep on a page of their own."""
+    """What a sweep found on a page of its own: in sentences, as a figure and as tables."""
     return _TEMPLATES.get_template("seeds.html").render(
         title=title,
         style=_style(),
+        findings=seeds_findings(record),
+        names=Markup(inline(seeds_plot(record, panels=False))),
+        panels=Markup(inline(seeds_plot(record, names=False))),
+        order=order_of(record),
         tables=seeds_tables(record),
         failed=record["failed"],
         interval=record["interval"],

@@ -26,17 +26,20 @@ def headline_table(record: Record) -> Table:
     columns = [Column("method"), *_group_columns(record), Column("saw")]
     rows = [
         (
-            Cell(_named(method)),
+            Cell(shown_name(method)),
             *(_number(record, cells[method["method"], group["group"]]) for group in record["groups"]),
             Cell(fields_in_words(method.get("sees", ()))),
         )
         for method in record["methods"]
     ]
-    seeds = f"{len(record['runs'])} seeds" if len(record["runs"]) > 1 else "one seed"
     what = HEADLINES[record["headline"]]
-    return Table(
-        f"{what}: mean of {seeds} ± standard deviation (95 % interval by patient)", tuple(columns), tuple(rows)
-    )
+    caption = f"{what}: mean of {how_many_seeds(record)} ± standard deviation (95 % interval by patient)"
+    return Table(caption, tuple(columns), tuple(rows))
+
+
+def how_many_seeds(record: Record) -> str:
+    """As in a caption: "3 seeds", "one seed"."""
+    return f"{len(record['runs'])} seeds" if len(record["runs"]) > 1 else "one seed"
 
 
 def markdown_of(record: Record) -> str:
@@ -59,7 +62,7 @@ def _differences(record: Record, control: str) -> Table:
     for method in record["methods"]:
         cells = [found.get((method["method"], group["group"])) for group in record["groups"]]
         if any(cells):
-            rows.append((Cell(_named(method)), *(_signed(record, cell) for cell in cells)))
+            rows.append((Cell(shown_name(method)), *(_signed(record, cell) for cell in cells)))
     what = HEADLINES[record["headline"]]
     caption = f"{what}: difference to {control} on the same images (95 % interval by patient)"
     return Table(caption, (Column("method"), *_group_columns(record)), tuple(rows))
@@ -69,7 +72,7 @@ def _methods(record: Record) -> Table:
     columns = ("method", "saw in training", "needs at inference", "network", "options", "checkpoint chosen by")
     rows = tuple(
         (
-            Cell(_named(method)),
+            Cell(shown_name(method)),
             Cell(fields_in_words(method.get("sees", ()))),
             Cell(fields_in_words(method.get("sees_at_inference", ()))),
             Cell(str(method.get("network", ""))),
@@ -81,7 +84,8 @@ def _methods(record: Record) -> Table:
     return Table("What each method saw in training, and needs at inference", tuple(map(Column, columns)), rows)
 
 
-def _named(method: Mapping[str, Any]) -> str:
+def shown_name(method: Mapping[str, Any]) -> str:
+    """A method's name; a teacher that needs more than the radiograph at inference says so in its own."""
     if method["method"] != "teacher":
         return str(method["method"])
     needs = set(method.get("sees_at_inference", ()))
@@ -95,26 +99,27 @@ def _group_columns(record: Record) -> list[Column]:
 def _number(record: Record, cell: Mapping[str, Any]) -> Cell:
     if cell["value"] is None:
         return Cell(NO_ANSWER)
-    deviation = "" if cell["sd"] is None else f" ± {_text(record, cell['sd'])}"
+    deviation = "" if cell["sd"] is None else f" ± {in_digits(record, cell['sd'])}"
     missing = sum(value is None for value in cell["by_seed"])
     lost = f"; {missing} of {len(cell['by_seed'])} seeds missing" if missing else ""
-    return Cell(_text(record, cell["value"]) + deviation, _interval(record, cell["patients"]) + lost)
+    return Cell(in_digits(record, cell["value"]) + deviation, interval_text(record, cell["patients"]) + lost)
 
 
 def _signed(record: Record, row: Mapping[str, Any] | None) -> Cell:
     if row is None or row["patients"]["value"] is None:
         return Cell(NO_ANSWER)
     found = row["patients"]
-    return Cell(_text(record, found["value"], signed=True), _interval(record, found, signed=True))
+    return Cell(in_digits(record, found["value"], signed=True), interval_text(record, found, signed=True))
 
 
-def _interval(record: Record, found: Mapping[str, Any], *, signed: bool = False) -> str:
+def interval_text(record: Record, found: Mapping[str, Any], *, signed: bool = False) -> str:
+    """An interval's two ends in words, or that there is none."""
     if found["low"] is None:
         return "no interval"
-    return f"{_text(record, found['low'], signed=signed)} to {_text(record, found['high'], signed=signed)}"
+    return f"{in_digits(record, found['low'], signed=signed)} to {in_digits(record, found['high'], signed=signed)}"
 
 
-def _text(record: Record, value: float, *, signed: bool = False) -> str:
+def in_digits(record: Record, value: float, *, signed: bool = False) -> str:
     """Accuracy in percent with two decimals, AUROC with three."""
     sign = "+" if signed else ""
     return f"{100 * value:{sign}.2f}" if record["headline"] == "accuracy" else f"{value:{sign}.3f}"

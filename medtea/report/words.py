@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from medtea.metrics.intervals import Estimate
 from medtea.report.contents import Contents, Gap, Metrics, Outcome, Score
+from medtea.report.seeds_tables import Record, in_digits
 from medtea.report.tables import listed
 
 # Below this many radiographs of either class one of them moves the AUROC by a percent or more.
 FEW = 50
+# A teacher that goes down by more of erm's fall than this does not show that the fall is a shortcut's.
+HALF = 0.5
 
 
 def findings(metrics: Metrics) -> list[str]:
@@ -26,6 +30,17 @@ def findings(metrics: Metrics) -> list[str]:
         if metrics.groups.get(row.group) != "iid"
     ]
     return sentences + _unanswered(metrics)
+
+
+def seeds_findings(record: Record) -> list[str]:
+    """What erm does at each OOD group of a sweep, a sentence each: where it does not fall there is nothing to mend.
+
+    It falls when its interval there lies wholly below those of the IID groups. That is called a shortcut only where
+    the teacher does better on the same images and goes down by less than half as much: else they may just be harder.
+    """
+    roles = {group["group"]: group["role"] for group in record["groups"]}
+    seen = [cell for cell in _row(record, "erm", roles, "iid") if cell["value"] is not None]
+    return [_erm_at(record, cell, seen) for cell in _row(record, "erm", roles, "ood")] if seen else []
 
 
 def limits(contents: Contents) -> list[str]:
@@ -51,6 +66,51 @@ def limits(contents: Contents) -> list[str]:
 def void(outcomes: Sequence[Outcome], probe: str) -> list[str]:
     """When the probe's outcome would mean nothing, each condition once."""
     return list(dict.fromkeys(o.void_when for o in outcomes if o.probe == probe and o.void_when))
+
+
+def _row(record: Record, method: str, roles: Mapping[str, str], role: str) -> list[Mapping[str, Any]]:
+    return [cell for cell in record["cells"] if cell["method"] == method and roles[cell["group"]] == role]
+
+
+def _erm_at(record: Record, cell: Mapping[str, Any], seen: Sequence[Mapping[str, Any]]) -> str:
+    group, groups = cell["group"], [one["group"] for one in seen]
+    if cell["value"] is None:
+        return f"erm has no answer at {group}, so nothing is known of a shortcut there."
+    mean = sum(one["value"] for one in seen) / len(seen)
+    what = "The AUROC of erm" if record["headline"] == "auroc" else "The accuracy of erm"
+    way = f"from {_with_unit(record, mean)} ({listed(groups)}) to {_with_unit(record, cell['value'])} ({group})"
+    if cell["value"] >= mean:
+        return f"{what} does not fall, {way}: this run shows nothing about shortcuts there."
+    lows, high = [one["patients"]["low"] for one in seen], cell["patients"]["high"]
+    if None in (*lows, high):
+        return f"{what} falls {way}; without an interval, that may be chance."
+    if high >= min(lows):
+        return f"{what} falls {way}, but the intervals overlap: that may be chance."
+    return f"{what} falls {way}{_beside_teacher(record, group, groups, mean - cell['value'])}"
+
+
+def _beside_teacher(record: Record, group: str, seen: Sequence[str], fall: float) -> str:
+    """How far the teacher goes down on the same images, and what erm's fall is then, as the rest of a sentence."""
+    values = {cell["group"]: cell["value"] for cell in record["cells"] if cell["method"] == "teacher"}
+    ends = [values.get(one) for one in (*seen, group)]
+    known = [end for end in ends if end is not None]
+    if len(known) < len(ends):
+        return ": something that it learned does not hold there."
+    start, end = sum(known[:-1]) / len(seen), known[-1]
+    pairs = [row for row in record["differences"] if (row["method"], row["control"]) == ("erm", "teacher")]
+    high = next((row["patients"]["high"] for row in pairs if row["group"] == group), None)
+    if high is None or high >= 0:
+        then = "the images there may only be harder"
+    elif start - end < HALF * fall:
+        then = "the shortcut is one"
+    else:
+        then = "a shortcut may be a part of it, harder images may be another"
+    way = f"from {_with_unit(record, start)} to {_with_unit(record, end)}"
+    return f", that of the teacher goes {way} on the same images: {then}."
+
+
+def _with_unit(record: Record, value: float) -> str:
+    return in_digits(record, value) + (" %" if record["headline"] == "accuracy" else "")
 
 
 def _gap(metrics: Metrics, gap: Gap) -> str:

@@ -10,7 +10,8 @@ from oracles.made_report import GROUPS, contents, metrics_json, pictures_npz
 from PIL import Image
 
 from medtea.report.contents import Picture, read_metrics, read_pictures
-from medtea.report.figures import forest_plot, inline, montage, montage_svg, overlay, slope_plot
+from medtea.report.drawing import inline
+from medtea.report.figures import forest_plot, montage, montage_svg, overlay, slope_plot
 
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"

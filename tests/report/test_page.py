@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 from oracles.made_report import GROUPS, contents
+from oracles.made_sweep import made_record
 
 from medtea.report.contents import Contents
-from medtea.report.page import page
+from medtea.report.page import page, seeds_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
@@ -139,6 +140,32 @@ def test_the_page_is_the_same_every_time():
 
 
 @pytest.fixture(scope="module")
+def swept():
+    values = {f"method_{i:02d}": (0.98, 0.9 - 0.02 * i, 0.8) for i in range(20)}
+    return seeds_page(made_record({"teacher": (0.98, 0.97, 0.96), "erm": (0.99, 0.1, 0.4), **values}), "Sweep")
+
+
+def test_the_page_of_a_sweep_begins_with_what_erm_does_and_the_figure(swept):
+    found = Reader(swept)
+    assert not found.unclosed
+    ids = [value for name, value in found.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    words = " ".join(" ".join(found.words).split())
+    sentence = "The accuracy of erm falls from 98.87 % (iid) to 9.87 % (ood)"
+    order = [words.index(one) for one in (sentence, "mean, 95 % interval", "The teacher stands first", "Made with")]
+    assert order == sorted(order)
+    assert "script" not in found.tags
+    assert not re.search(r"https?:", swept)
+
+
+def test_a_sweep_with_names_like_markup_is_shown_as_text():
+    odd = made_record({"teacher": (0.9,), "erm": (0.8,), EVIL: (0.7,)}, {'x" onload="alert(1)': "ood"})
+    found = Reader(seeds_page(odd, EVIL))
+    assert "script" not in found.tags
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+
+
+@pytest.fixture(scope="module")
 def browser():
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine: apt-get install chromium")
@@ -171,6 +198,30 @@ def test_a_browser_opens_the_page_without_an_error_a_request_or_a_sideways_scrol
     assert min(boxes) > 50
     shot = view.screenshot(full_page=True)
     assert len(shot) > 50_000
+    view.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_opens_a_sweep_and_what_is_wide_scrolls_in_its_own_box(browser, swept, tmp_path, scheme, width):
+    (tmp_path / "table.html").write_text(swept, encoding="utf-8")
+    view = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    complaints = []
+    view.on("console", lambda message: complaints.append(message.text))
+    view.goto((tmp_path / "table.html").as_uri())
+    assert complaints == []
+    assert view.evaluate("document.documentElement.scrollWidth") == width
+    rows = view.locator(".rows")
+    wide, shown = rows.evaluate("node => [node.scrollWidth, node.clientWidth]")
+    assert (wide > shown) == (width == 390)
+    # The names stay while the panels move past them, and stand at their rows.
+    names, panels = view.locator(".rows svg").all()
+    before = [names.bounding_box(), panels.bounding_box()]
+    rows.evaluate("node => { node.scrollLeft = 200 }")
+    after = [names.bounding_box(), panels.bounding_box()]
+    assert after[0] == before[0]
+    assert before[1]["x"] - after[1]["x"] == (200 if width == 390 else 0)
+    assert after[0]["height"] == pytest.approx(after[1]["height"], abs=0.5)
     view.close()
 
 
