@@ -48,6 +48,8 @@ GIVEN_ONCE = {Field.TEACHER_HEAD, Field.TEACHER_FEATURES, Field.TEACHER_GRADIENT
 """What does not come with a batch, or (the unbiased subset) is seen by being trained on."""
 NOT_A_PLAIN_MEAN: dict[str, str] = {"coral": "a covariance divides by one less than there are radiographs"}
 """Methods whose loss of a batch twice over is another one, and why."""
+UNREACHED = {"attention_distil": "stage4"}
+"""Where a method trains nothing: of one place, as the deepest stage of 16 pixels is, there is no attention to match."""
 SHORTER: dict[str, dict[str, Any]] = {"dfr": {"last_layer_epochs": 4}, "jtt": {"identify_epochs": 2}}
 """Options that make a phase's own number of epochs small where a checkpoint is written at every step."""
 EPOCHS = {
@@ -187,7 +189,7 @@ def test_with_exactly_what_it_declares_its_loss_is_finite_and_reaches_every_weig
     assert weights
     for key, parameter in weights.items():
         if parameter.ndim > 1:
-            assert parameter.grad is not None, key
+            assert (parameter.grad is None) is (key.partition(".")[0] == UNREACHED.get(name)), key
         if parameter.grad is not None:
             assert parameter.grad.isfinite().all(), key
     assert sum(float(p.grad.abs().sum()) for p in weights.values() if p.grad is not None) > 0

@@ -26,6 +26,7 @@ class Settings(StrictSettings):
 
     Attributes:
         layers: "all" of the teacher's hidden layers that have more than one place, or the "deepest" of them alone.
+            What lies behind the last of them is not trained: choose images so large that this is nothing.
     """
 
     layers: Literal["all", "deepest"] = "all"
