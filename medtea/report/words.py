@@ -102,7 +102,7 @@ def _beside_teacher(record: Record, group: str, seen: Sequence[str], fall: float
     if high is None or high >= 0:
         then = "the images there may only be harder"
     elif start - end < HALF * fall:
-        then = "the shortcut is one"
+        then = "erm has learnt a shortcut"
     else:
         then = "a shortcut may be a part of it, harder images may be another"
     way = f"from {_with_unit(record, start)} to {_with_unit(record, end)}"

@@ -92,7 +92,7 @@ def of_sweep(erm, teacher=(0.98, 0.97), **given):
 def test_a_fall_that_the_teacher_does_not_share_is_called_a_shortcut():
     assert of_sweep((0.99, 0.05)) == [
         "The accuracy of erm falls from 98.87 % (iid) to 4.87 % (ood), that of the teacher goes from 97.87 % to "
-        "96.87 % on the same images: the shortcut is one."
+        "96.87 % on the same images: erm has learnt a shortcut."
     ]
     (told,) = of_sweep((0.99, 0.05), headline="auroc")
     assert told.startswith("The AUROC of erm falls from 0.989 (iid) to 0.049 (ood), that of the teacher")
@@ -122,7 +122,7 @@ def test_a_fall_that_the_teacher_shares_may_be_harder_images():
     assert of_sweep((0.98, 0.68), (0.98, 0.82))[0].endswith(
         "a shortcut may be a part of it, harder images may be another."
     )
-    assert of_sweep((0.98, 0.68), (0.98, 0.84))[0].endswith("the shortcut is one.")
+    assert of_sweep((0.98, 0.68), (0.98, 0.84))[0].endswith("erm has learnt a shortcut.")
     # half a point below the teacher, with an interval of one point to either side
     assert of_sweep((0.98, 0.68), (0.98, 0.685))[0].endswith("the images there may only be harder.")
 
