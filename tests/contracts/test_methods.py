@@ -48,6 +48,9 @@ GIVEN_ONCE = {Field.TEACHER_HEAD, Field.TEACHER_FEATURES, Field.TEACHER_GRADIENT
 """What does not come with a batch, or (the unbiased subset) is seen by being trained on."""
 NOT_A_PLAIN_MEAN: dict[str, str] = {"coral": "a covariance divides by one less than there are radiographs"}
 """Methods whose loss of a batch twice over is another one, and why."""
+QUICK = {"erm", "tea", "jtt", "group_dro", "isnet", "lff"}
+"""Of each kind one (plain, taught, in phases, counting, with a second network): trained in the ordinary run too."""
+TRAINED = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in EVERY]
 UNREACHED = {"attention_distil": "stage4"}
 """Where a method trains nothing: of one place, as the deepest stage of 16 pixels is, there is no attention to match."""
 SHORTER: dict[str, dict[str, Any]] = {"dfr": {"last_layer_epochs": 4}, "jtt": {"identify_epochs": 2}}
@@ -234,7 +237,7 @@ def test_the_teacher_does_not_change_and_its_head_is_only_had_if_declared(name: 
 
 
 @pytest.mark.parametrize("logits", LOGITS)
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_method_learns_a_tiny_task_in_seconds(name: str, logits: int, tmp_path: Path) -> None:
     fresh, teacher = made(name, logits=logits)
     batch = batch_of(teacher, seen_by(fresh))
@@ -247,7 +250,7 @@ def test_a_method_learns_a_tiny_task_in_seconds(name: str, logits: int, tmp_path
     assert losses[1] < 0.8 * losses[0], losses
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_method_that_is_stopped_goes_on_to_the_same_student(name: str, tmp_path: Path) -> None:
     options = SHORTER.get(name, {})
     whole = trained(name, tmp_path / "whole", epochs=4, **options).network.state_dict()
