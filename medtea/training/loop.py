@@ -138,7 +138,6 @@ def _train(
     """What each process does."""
     fabric = fabric_on(device, settings.precision)
     network, modules, first = task.network, _modules(task), fabric.is_global_zero
-    lay_out(modules, torch.channels_last if device.type == "cpu" else torch.contiguous_format)
     training = training.shared(fabric.global_rank, fabric.world_size)
     trained = [parameter for parameter in modules.parameters() if parameter.requires_grad]
     adam = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -191,7 +190,6 @@ def _train(
         if is_over(progress.history, settings):
             checkpoint.write(progress)
     network.load_state_dict(fabric.broadcast(progress.best))
-    lay_out(modules, torch.contiguous_format)
     modules.eval()
     if first:
         write_history(folder / "history.csv", progress.history)
@@ -213,16 +211,6 @@ class _Loss(nn.Module):
 def _modules(task: Task) -> nn.ModuleList:
     """The network, and the assistant if there is one."""
     return nn.ModuleList([task.network, *([task.assistant] if isinstance(task, AssistedTask) else [])])
-
-
-def lay_out(modules: nn.Module, memory_format: torch.memory_format) -> None:
-    """Lay the weights of two-dimensional convolutions out in memory, in place; no value changes.
-
-    Channels last, a step of a small network takes about two thirds of the time on a CPU (docs/performance.md).
-    """
-    for parameter in modules.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=memory_format)
 
 
 def _epochs(progress: Progress, settings: LoopSettings, title: str) -> Iterable[int]:
