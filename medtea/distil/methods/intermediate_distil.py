@@ -87,8 +87,7 @@ class Method(method.Method[Settings]):
     @classmethod
     def sees_with(cls, settings: Settings) -> frozenset[Field]:
         """Without the unbiased subset where the probes are trained on all, nor the head where it is not copied."""
-        unseen = {Field.UNBIASED} if settings.probes == "training" else set()
-        return cls.sees - unseen - (set() if settings.copy_head else {Field.TEACHER_HEAD})
+        return super().sees_with(settings) - ({Field.UNBIASED} if settings.probes == "training" else set())
 
     def phases(self, seen: Callable[[], Loader]) -> Iterator[Phase]:
         """The teacher's probes first, then the student with its own."""
