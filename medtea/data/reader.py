@@ -1,18 +1,15 @@
 """One door for radiographs on disk: DICOM, PNG, JPEG, NIfTI and MetaImage become rows x columns in [0, 1].
 
-Use it in a MONAI pipeline: `LoadImaged(keys=["radiograph"], reader=RadiographReader())`.
+Ingest's worker processes come in here, so neither MONAI nor torch does; MONAI's pipelines have `monai_reader`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (the name that all its documentation uses)
-from monai.data import ImageReader
-from monai.utils import MetaKeys
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -27,43 +24,6 @@ PICTURE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
-class RadiographReader(ImageReader):  # type: ignore[misc]  # MONAI has no types
-    """A MONAI reader whose arrays are (rows, columns), float32 in [0, 1], bright where the body is dense.
-
-    `read` refuses nothing and `get_data` raises: when `read` of a chosen reader raises, `LoadImage` falls silently
-    to its next one, which would return the refused file transposed and in the wrong polarity.
-    The metadata hold `spacing_mm` (between rows, between columns; NaN where unknown) and `polarity_conflict`.
-    """
-
-    def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:
-        """True for every name: what a file is stands in its first bytes, and DICOM files often have no suffix."""
-        return bool(filename)
-
-    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> list[Path]:  # noqa: ARG002 (MONAI's signature)
-        """The paths, unopened."""
-        names: list[Any] = list(data) if isinstance(data, list | tuple) else [data]
-        return [Path(name) for name in names]
-
-    def get_data(self, img: list[Path]) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """The radiograph and its metadata.
-
-        Raises:
-            DataError: the file is not a usable radiograph, or more than one was given.
-        """
-        if len(img) != 1:
-            raise DataError(f"{len(img)} files were given as one radiograph; give one.")
-        radiograph, spacing, conflict = _load(img[0])
-        affine = np.diag([*np.nan_to_num(np.array(spacing), nan=1.0), 1.0, 1.0])
-        return radiograph, {
-            MetaKeys.AFFINE.value: affine,
-            MetaKeys.ORIGINAL_AFFINE.value: affine.copy(),
-            MetaKeys.SPATIAL_SHAPE.value: np.array(radiograph.shape),
-            MetaKeys.ORIGINAL_CHANNEL_DIM.value: float("nan"),  # MONAI's word for "no channel axis"
-            "spacing_mm": np.array(spacing),
-            "polarity_conflict": conflict,
-        }
-
-
 def read_radiograph(path: Path) -> NDArray[np.float32]:
     """The radiograph in a file, (rows, columns), in [0, 1], bright where the body is dense.
 
@@ -75,7 +35,7 @@ def read_radiograph(path: Path) -> NDArray[np.float32]:
     Raises:
         DataError: the file is not a usable radiograph.
     """
-    radiograph, _, _ = _load(Path(path))
+    radiograph, _, _ = load_radiograph(Path(path))
     if radiograph.min() == radiograph.max():
         raise DataError("All pixels are equal; a radiograph has contrast.")
     return radiograph
@@ -93,7 +53,12 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return np.asarray(values >= max(values.max() / 2, 1e-6))
 
 
-def _load(path: Path) -> tuple[NDArray[np.float32], Spacing, bool]:
+def load_radiograph(path: Path) -> tuple[NDArray[np.float32], Spacing, bool]:
+    """The radiograph, mm between rows and columns (NaN where unknown), and whether its polarity tags contradict.
+
+    Raises:
+        DataError: the file is not a usable radiograph.
+    """
     start = _start(path)
     if start[128:132] == b"DICM":
         dataset = open_dicom(path)
