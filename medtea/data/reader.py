@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from medtea.core.errors import DataError
-from medtea.data.pixels import LARGEST_AREA, open_dicom, polarity_conflict, radiograph_from
+from medtea.data.choices import Choices
+from medtea.data.facts import Facts, Reading
+from medtea.data.geometry import Geometry
+from medtea.data.pixels import LARGEST_AREA, USUAL, read_dicom
+from medtea.data.polarity import content_on_polarity
 
 Spacing = tuple[float, float]
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
@@ -32,8 +36,16 @@ class RadiographReader(ImageReader):  # type: ignore[misc]  # MONAI has no types
 
     `read` refuses nothing and `get_data` raises: when `read` of a chosen reader raises, `LoadImage` falls silently
     to its next one, which would return the refused file transposed and in the wrong polarity.
-    The metadata hold `spacing_mm` (between rows, between columns; NaN where unknown) and `polarity_conflict`.
+    The metadata hold `spacing_mm` (between rows, between columns; NaN where unknown), `polarity_conflict`, and the
+    `Facts` under `facts`.
+
+    Args:
+        choices: How radiographs are read.
     """
+
+    def __init__(self, choices: Choices = USUAL) -> None:
+        super().__init__()
+        self.choices = choices
 
     def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:
         """True for every name: what a file is stands in its first bytes, and DICOM files often have no suffix."""
@@ -52,7 +64,9 @@ class RadiographReader(ImageReader):  # type: ignore[misc]  # MONAI has no types
         """
         if len(img) != 1:
             raise DataError(f"{len(img)} files were given as one radiograph; give one.")
-        radiograph, spacing, conflict = _load(img[0])
+        reading = _load(img[0], self.choices)
+        radiograph, facts = reading.pixels, reading.facts
+        spacing = [np.nan if side is None else side for side in (facts.row_spacing_mm, facts.column_spacing_mm)]
         affine = np.diag([*np.nan_to_num(np.array(spacing), nan=1.0), 1.0, 1.0])
         return radiograph, {
             MetaKeys.AFFINE.value: affine,
@@ -60,14 +74,25 @@ class RadiographReader(ImageReader):  # type: ignore[misc]  # MONAI has no types
             MetaKeys.SPATIAL_SHAPE.value: np.array(radiograph.shape),
             MetaKeys.ORIGINAL_CHANNEL_DIM.value: float("nan"),  # MONAI's word for "no channel axis"
             "spacing_mm": np.array(spacing),
-            "polarity_conflict": conflict,
+            "polarity_conflict": facts.polarity_tags == "conflict",
+            "facts": facts.columns(),
         }
 
 
 def read_radiograph(path: Path) -> NDArray[np.float32]:
-    """The radiograph in a file, (rows, columns), in [0, 1], bright where the body is dense.
+    """The pixels alone of `read`, as it reads without choices.
 
-    DICOM as in `radiograph_from`. Pictures (8 or 16 bits, grey) are divided by the largest value of their type and
+    Raises:
+        DataError: the file is not a usable radiograph.
+    """
+    return read(path).pixels
+
+
+def read(path: Path, choices: Choices = USUAL) -> Reading:
+    """The radiograph in a file, (rows, columns), in [0, 1], bright where the body is dense; and what was done to it.
+
+    DICOM as in `read_dataset`; a mask that lies on the file's own grid follows by `Reading.geometry`.
+    Pictures (8 or 16 bits, grey) are divided by the largest value of their type and
     taken to be bright where dense. NIfTI and MetaImage have the columns on their first axis; their index order is
     kept, whatever the direction cosines say; 8- and 16-bit unsigned values are treated as in pictures, numbers
     already in [0, 1] are kept, and all others run from the image's smallest to its largest value.
@@ -75,10 +100,10 @@ def read_radiograph(path: Path) -> NDArray[np.float32]:
     Raises:
         DataError: the file is not a usable radiograph.
     """
-    radiograph, _, _ = _load(Path(path))
-    if radiograph.min() == radiograph.max():
+    reading = _load(Path(path), choices)
+    if reading.pixels.min() == reading.pixels.max():
         raise DataError("All pixels are equal; a radiograph has contrast.")
-    return radiograph
+    return reading
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
@@ -93,16 +118,15 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return np.asarray(values >= max(values.max() / 2, 1e-6))
 
 
-def _load(path: Path) -> tuple[NDArray[np.float32], Spacing, bool]:
+def _load(path: Path, choices: Choices) -> Reading:
     start = _start(path)
     if start[128:132] == b"DICM":
-        dataset = open_dicom(path)
-        return radiograph_from(dataset), _dicom_spacing(dataset), polarity_conflict(dataset)
+        return read_dicom(path, choices)
     if start.startswith(PICTURE_STARTS):
-        return _picture(path), (np.nan, np.nan), False
+        return _without_header(_picture(path), choices)
     if path.name.lower().endswith(VOLUME_SUFFIXES):
         values, spacing = _volume(path)
-        return values, spacing, False
+        return _without_header(values, choices, spacing)
     raise DataError("The file is none of DICOM, PNG, JPEG, NIfTI and MetaImage.")
 
 
@@ -114,12 +138,19 @@ def _start(path: Path) -> bytes:
         raise DataError(f"The file cannot be opened ({type(problem).__name__}).") from None
 
 
-def _dicom_spacing(dataset: Any) -> Spacing:
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):  # the first is the calibrated one
-        value = dataset.get(keyword)
-        if value is not None and not isinstance(value, str) and len(value) == 2 and min(value) > 0:
-            return float(value[0]), float(value[1])
-    return np.nan, np.nan
+def _without_header(pixels: NDArray[np.float32], choices: Choices, spacing: Spacing | None = None) -> Reading:
+    """What a format that tells no polarity gives: taken as it is, with what the picture shows of its polarity."""
+    content, contrast = content_on_polarity(pixels, choices)
+    is_turned = content == "disagrees" and choices.wrong_polarity == "turn"
+    facts = Facts(
+        polarity="turned" if is_turned else "as tagged",
+        polarity_content=content,
+        lung_contrast=contrast,
+        row_spacing_mm=None if spacing is None else spacing[0],
+        column_spacing_mm=None if spacing is None else spacing[1],
+        spacing_source="unknown" if spacing is None else "image",
+    )
+    return Reading(1 - pixels if is_turned else pixels, facts, Geometry.whole(pixels.shape))
 
 
 def _picture(path: Path) -> NDArray[np.float32]:
