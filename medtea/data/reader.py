@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from medtea.core.errors import DataError
-from medtea.data.pixels import LARGEST_AREA, open_dicom, polarity_conflict, radiograph_from
+from medtea.data.choices import Choices
+from medtea.data.facts import Facts, Reading
+from medtea.data.geometry import Geometry
+from medtea.data.pixels import LARGEST_AREA, USUAL, read_dicom
+from medtea.data.polarity import content_on_polarity
 
 Spacing = tuple[float, float]
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
@@ -25,9 +29,19 @@ sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
 def read_radiograph(path: Path) -> NDArray[np.float32]:
-    """The radiograph in a file, (rows, columns), in [0, 1], bright where the body is dense.
+    """The pixels alone of `read`, as it reads without choices.
 
-    DICOM as in `radiograph_from`. Pictures (8 or 16 bits, grey) are divided by the largest value of their type and
+    Raises:
+        DataError: the file is not a usable radiograph.
+    """
+    return read(path).pixels
+
+
+def read(path: Path, choices: Choices = USUAL) -> Reading:
+    """The radiograph in a file, (rows, columns), in [0, 1], bright where the body is dense; and what was done to it.
+
+    DICOM as in `read_dataset`; a mask that lies on the file's own grid follows by `Reading.geometry`.
+    Pictures (8 or 16 bits, grey) are divided by the largest value of their type and
     taken to be bright where dense. NIfTI and MetaImage have the columns on their first axis; their index order is
     kept, whatever the direction cosines say; 8- and 16-bit unsigned values are treated as in pictures, numbers
     already in [0, 1] are kept, and all others run from the image's smallest to its largest value.
@@ -35,10 +49,10 @@ def read_radiograph(path: Path) -> NDArray[np.float32]:
     Raises:
         DataError: the file is not a usable radiograph.
     """
-    radiograph, _, _ = load_radiograph(Path(path))
-    if radiograph.min() == radiograph.max():
+    reading = load_radiograph(Path(path), choices)
+    if reading.pixels.min() == reading.pixels.max():
         raise DataError("All pixels are equal; a radiograph has contrast.")
-    return radiograph
+    return reading
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
@@ -53,21 +67,20 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return np.asarray(values >= max(values.max() / 2, 1e-6))
 
 
-def load_radiograph(path: Path) -> tuple[NDArray[np.float32], Spacing, bool]:
-    """The radiograph, mm between rows and columns (NaN where unknown), and whether its polarity tags contradict.
+def load_radiograph(path: Path, choices: Choices) -> Reading:
+    """As `read`, whatever the contrast.
 
     Raises:
         DataError: the file is not a usable radiograph.
     """
     start = _start(path)
     if start[128:132] == b"DICM":
-        dataset = open_dicom(path)
-        return radiograph_from(dataset), _dicom_spacing(dataset), polarity_conflict(dataset)
+        return read_dicom(path, choices)
     if start.startswith(PICTURE_STARTS):
-        return _picture(path), (np.nan, np.nan), False
+        return _without_header(_picture(path), choices)
     if path.name.lower().endswith(VOLUME_SUFFIXES):
         values, spacing = _volume(path)
-        return values, spacing, False
+        return _without_header(values, choices, spacing)
     raise DataError("The file is none of DICOM, PNG, JPEG, NIfTI and MetaImage.")
 
 
@@ -79,12 +92,19 @@ def _start(path: Path) -> bytes:
         raise DataError(f"The file cannot be opened ({type(problem).__name__}).") from None
 
 
-def _dicom_spacing(dataset: Any) -> Spacing:
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):  # the first is the calibrated one
-        value = dataset.get(keyword)
-        if value is not None and not isinstance(value, str) and len(value) == 2 and min(value) > 0:
-            return float(value[0]), float(value[1])
-    return np.nan, np.nan
+def _without_header(pixels: NDArray[np.float32], choices: Choices, spacing: Spacing | None = None) -> Reading:
+    """What a format that tells no polarity gives: taken as it is, with what the picture shows of its polarity."""
+    content, contrast = content_on_polarity(pixels, choices)
+    is_turned = content == "disagrees" and choices.wrong_polarity == "turn"
+    facts = Facts(
+        polarity="turned" if is_turned else "as tagged",
+        polarity_content=content,
+        lung_contrast=contrast,
+        row_spacing_mm=None if spacing is None else spacing[0],
+        column_spacing_mm=None if spacing is None else spacing[1],
+        spacing_source="unknown" if spacing is None else "image",
+    )
+    return Reading(1 - pixels if is_turned else pixels, facts, Geometry.whole(pixels.shape))
 
 
 def _picture(path: Path) -> NDArray[np.float32]:

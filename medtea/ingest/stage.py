@@ -21,7 +21,7 @@ from medtea.core.progress import track
 from medtea.core.settings import StrictSettings, expand, parse
 from medtea.core.work import Work, write_array, write_csv
 from medtea.data.index import write_index
-from medtea.data.reader import read_mask, read_radiograph
+from medtea.data.reader import read, read_mask
 from medtea.ingest import sources
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
 from medtea.ingest.quality import How, prepare
@@ -172,8 +172,9 @@ def _read(candidate: Candidate, settings: Settings, names: Pseudonyms) -> tuple[
     Raises:
         DataError: it cannot be used.
     """
-    radiograph = read_radiograph(candidate.path)
-    mask = None if candidate.mask is None else read_mask(candidate.mask)
+    reading = read(candidate.path)
+    radiograph = reading.pixels
+    mask = None if candidate.mask is None else reading.geometry.place(read_mask(candidate.mask))
     picture, fitted_mask = prepare(radiograph, mask, size=settings.size, how=settings.fit)
     # Without a patient's number, the images of one study are at least known to be of one patient.
     patient = candidate.patient or candidate.study or candidate.file
