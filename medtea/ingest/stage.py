@@ -48,6 +48,8 @@ class Settings(StrictSettings):
         fit: "stretch": the collimated field fills the square. "pad": the sides' ratio is kept, black is added.
         val_share: Share of a training hospital's patients for validation.
         test_share: Share for the IID test.
+        lung_segments: SegmentLabel of the segments of a DICOM Segmentation that are lung; when empty, those that are
+            coded as lung.
         patient_ids: "shared": the same number at two hospitals is one patient. "per_hospital": it is two.
     """
 
@@ -61,6 +63,7 @@ class Settings(StrictSettings):
     fit: How = "stretch"
     val_share: float = Bound(0.15, ge=0, lt=1)
     test_share: float = Bound(0.2, ge=0, lt=1)
+    lung_segments: tuple[str, ...] = ()
     patient_ids: Literal["shared", "per_hospital"] = "shared"
 
     @model_validator(mode="before")
@@ -172,8 +175,9 @@ def _read(candidate: Candidate, settings: Settings, names: Pseudonyms) -> tuple[
     Raises:
         DataError: it cannot be used.
     """
-    radiograph = read_radiograph(candidate.path)
-    mask = None if candidate.mask is None else read_mask(candidate.mask)
+    radiograph = read_radiograph(candidate.path, inverted=candidate.is_inverted)
+    masks = candidate.masks
+    mask = read_mask(masks, shape=radiograph.shape, segments=settings.lung_segments) if masks else None
     picture, fitted_mask = prepare(radiograph, mask, size=settings.size, how=settings.fit)
     # Without a patient's number, the images of one study are at least known to be of one patient.
     patient = candidate.patient or candidate.study or candidate.file
