@@ -24,13 +24,12 @@ from medtea.data.index import write_index
 from medtea.data.reader import read_mask, read_radiograph
 from medtea.ingest import sources
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
+from medtea.ingest.labels import UNMATCHED, Labels, LabelSettings, label_of
 from medtea.ingest.quality import How, prepare
 from medtea.ingest.sources.source import Candidate, Refused, Source
 from medtea.ingest.splits import split_patients
 
 Array = np.ndarray[Any, Any]
-SEVERAL = "|"
-"""Between the findings of one radiograph."""
 
 
 class Settings(StrictSettings):
@@ -39,6 +38,7 @@ class Settings(StrictSettings):
     Attributes:
         source: A file of medtea/ingest/sources.
         options: The source's own settings (see its file).
+        labels: A CSV whose findings take the place of the source's own, see `LabelSettings`.
         positive: Findings that make label 1; one of them is enough.
         negative: Findings that make label 0. A radiograph with neither is unlabelled.
         train: Hospitals to learn from and to select on; their test split is IID.
@@ -55,6 +55,7 @@ class Settings(StrictSettings):
 
     source: str
     options: dict[str, Any] = Bound(default_factory=dict)
+    labels: LabelSettings | None = None
     positive: tuple[str, ...] = Bound(min_length=1)
     negative: tuple[str, ...] = Bound(min_length=1)
     train: tuple[str, ...] = Bound(min_length=1)
@@ -97,10 +98,7 @@ class Settings(StrictSettings):
 
     def label(self, finding: str | None) -> int | None:
         """1, 0 or None for a finding as the source writes it."""
-        found = {part.strip() for part in (finding or "").split(SEVERAL)}
-        if found & set(self.positive):
-            return 1
-        return 0 if found & set(self.negative) else None
+        return label_of(finding, self.positive, self.negative)
 
 
 @dataclass
@@ -120,11 +118,16 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     """
     source = open_source(settings, work.folder, work.seed)
     names = pseudonyms()
-    stage = work.stage("ingest", settings, source=f"{source.fingerprint()}/{names.key_digest}")
+    labels = open_labels(settings)
+    digests = [source.fingerprint(), names.key_digest, *([labels.digest] if labels else [])]
+    stage = work.stage("ingest", settings, source="/".join(digests))
     index = IndexArtefact(stage.folder)
     if stage.is_finished:
         return index
-    found = list(source.find())
+    found = list(labels.joined(source.find()) if labels else source.find())
+    if labels:
+        write_csv(stage.folder / "labels_unmatched.csv", labels.unmatched, UNMATCHED)
+        work.say(labels.summary)
     _refuse_unknown_hospitals(settings, {one.hospital for one in found})
     candidates = [one for one in found if isinstance(one, Candidate)]
     refused = [one for one in found if isinstance(one, Refused)]
@@ -167,6 +170,13 @@ def open_source(settings: Settings, folder: Path, seed: int) -> Source:
     options = parse(module.Settings, expand(settings.options), "ingest.options")
     source: Source = module.Source(options, workspace=folder / "source", seed=seed)
     return source
+
+
+def open_labels(settings: Settings) -> Labels | None:
+    """The labels that the settings name, if any."""
+    if settings.labels is None:
+        return None
+    return Labels(parse(LabelSettings, expand(settings.labels.model_dump(mode="json")), "ingest.labels"))
 
 
 def _read(candidate: Candidate, settings: Settings, names: Pseudonyms) -> tuple[dict[str, Any], Array, Array]:
