@@ -24,13 +24,12 @@ from medtea.data.index import write_index
 from medtea.data.reader import read, read_mask
 from medtea.ingest import sources
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
+from medtea.ingest.labels import UNMATCHED, Labels, LabelSettings, label_of
 from medtea.ingest.quality import How, prepare
 from medtea.ingest.sources.source import Candidate, Refused, Source
 from medtea.ingest.splits import split_patients
 
 Array = np.ndarray[Any, Any]
-SEVERAL = "|"
-"""Between the findings of one radiograph."""
 
 
 class Settings(StrictSettings):
@@ -39,6 +38,7 @@ class Settings(StrictSettings):
     Attributes:
         source: A file of medtea/ingest/sources.
         options: The source's own settings (see its file).
+        labels: A CSV whose findings take the place of the source's own, see `LabelSettings`.
         positive: Findings that make label 1; one of them is enough.
         negative: Findings that make label 0. A radiograph with neither is unlabelled.
         train: Hospitals to learn from and to select on; their test split is IID.
@@ -48,11 +48,14 @@ class Settings(StrictSettings):
         fit: "stretch": the collimated field fills the square. "pad": the sides' ratio is kept, black is added.
         val_share: Share of a training hospital's patients for validation.
         test_share: Share for the IID test.
+        lung_segments: SegmentLabel of the segments of a DICOM Segmentation that are lung; when empty, those that are
+            coded as lung.
         patient_ids: "shared": the same number at two hospitals is one patient. "per_hospital": it is two.
     """
 
     source: str
     options: dict[str, Any] = Bound(default_factory=dict)
+    labels: LabelSettings | None = None
     positive: tuple[str, ...] = Bound(min_length=1)
     negative: tuple[str, ...] = Bound(min_length=1)
     train: tuple[str, ...] = Bound(min_length=1)
@@ -61,6 +64,7 @@ class Settings(StrictSettings):
     fit: How = "stretch"
     val_share: float = Bound(0.15, ge=0, lt=1)
     test_share: float = Bound(0.2, ge=0, lt=1)
+    lung_segments: tuple[str, ...] = ()
     patient_ids: Literal["shared", "per_hospital"] = "shared"
 
     @model_validator(mode="before")
@@ -94,10 +98,7 @@ class Settings(StrictSettings):
 
     def label(self, finding: str | None) -> int | None:
         """1, 0 or None for a finding as the source writes it."""
-        found = {part.strip() for part in (finding or "").split(SEVERAL)}
-        if found & set(self.positive):
-            return 1
-        return 0 if found & set(self.negative) else None
+        return label_of(finding, self.positive, self.negative)
 
 
 @dataclass
@@ -117,11 +118,16 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     """
     source = open_source(settings, work.folder, work.seed)
     names = pseudonyms()
-    stage = work.stage("ingest", settings, source=f"{source.fingerprint()}/{names.key_digest}")
+    labels = open_labels(settings)
+    digests = [source.fingerprint(), names.key_digest, *([labels.digest] if labels else [])]
+    stage = work.stage("ingest", settings, source="/".join(digests))
     index = IndexArtefact(stage.folder)
     if stage.is_finished:
         return index
-    found = list(source.find())
+    found = list(labels.joined(source.find()) if labels else source.find())
+    if labels:
+        write_csv(stage.folder / "labels_unmatched.csv", labels.unmatched, UNMATCHED)
+        work.say(labels.summary)
     _refuse_unknown_hospitals(settings, {one.hospital for one in found})
     candidates = [one for one in found if isinstance(one, Candidate)]
     refused = [one for one in found if isinstance(one, Refused)]
@@ -166,15 +172,24 @@ def open_source(settings: Settings, folder: Path, seed: int) -> Source:
     return source
 
 
+def open_labels(settings: Settings) -> Labels | None:
+    """The labels that the settings name, if any."""
+    if settings.labels is None:
+        return None
+    return Labels(parse(LabelSettings, expand(settings.labels.model_dump(mode="json")), "ingest.labels"))
+
+
 def _read(candidate: Candidate, settings: Settings, names: Pseudonyms) -> tuple[dict[str, Any], Array, Array]:
     """One radiograph's row, picture and mask.
 
     Raises:
         DataError: it cannot be used.
     """
-    reading = read(candidate.path)
-    radiograph = reading.pixels
-    mask = None if candidate.mask is None else reading.geometry.place(read_mask(candidate.mask))
+    reading = read(candidate.path, inverted=candidate.is_inverted)
+    radiograph, mask = reading.pixels, None
+    if candidate.masks:
+        stored = read_mask(candidate.masks, shape=reading.geometry.stored, segments=settings.lung_segments)
+        mask = reading.geometry.place(stored)
     picture, fitted_mask = prepare(radiograph, mask, size=settings.size, how=settings.fit)
     # Without a patient's number, the images of one study are at least known to be of one patient.
     patient = candidate.patient or candidate.study or candidate.file

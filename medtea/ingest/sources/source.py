@@ -29,7 +29,9 @@ class Candidate:
         view: "PA", "AP" or "unknown".
         device: Maker and model, "unknown" where nothing is said.
         finding: The label as the source writes it, None where there is none.
-        mask: A lung mask on the radiograph's grid, None where there is none.
+        mask: A lung mask on the radiograph's grid, or several that are united; None where there is none.
+        instance: The source's own number of the image, as labels may be joined by it; None where there is none.
+        is_inverted: Whether the source says that a picture without a header is dark where the body is dense.
     """
 
     file: str
@@ -40,7 +42,16 @@ class Candidate:
     view: str
     device: str
     finding: str | None
-    mask: Path | None
+    mask: Path | tuple[Path, ...] | None
+    instance: str | None = None
+    is_inverted: bool = False
+
+    @property
+    def masks(self) -> tuple[Path, ...]:
+        """The files of the mask."""
+        if self.mask is None:
+            return ()
+        return self.mask if isinstance(self.mask, tuple) else (self.mask,)
 
 
 @dataclass(frozen=True)
