@@ -142,6 +142,7 @@ class Source:
             device=header.device,
             finding=label.finding or None,
             mask=mask,
+            acquisition=header.acquisition,
         )
 
 

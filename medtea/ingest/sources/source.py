@@ -7,8 +7,8 @@ is registered: the file's name is the name in the config.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +30,7 @@ class Candidate:
         device: Maker and model, "unknown" where nothing is said.
         finding: The label as the source writes it, None where there is none.
         mask: A lung mask on the radiograph's grid, None where there is none.
+        acquisition: With what and how it was taken, see `medtea.ingest.acquisition`; never written out as it is.
     """
 
     file: str
@@ -41,6 +42,7 @@ class Candidate:
     device: str
     finding: str | None
     mask: Path | None
+    acquisition: Mapping[str, str | float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
