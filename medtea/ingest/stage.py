@@ -20,9 +20,11 @@ from medtea.core.names import IndexArtefact, Role
 from medtea.core.progress import track
 from medtea.core.settings import StrictSettings, expand, parse
 from medtea.core.work import Work, write_array, write_csv
+from medtea.data.acquisition import write_acquisition
 from medtea.data.index import write_index
 from medtea.data.reader import read, read_mask
 from medtea.ingest import sources
+from medtea.ingest.acquisition import row_of
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
 from medtea.ingest.labels import UNMATCHED, Labels, LabelSettings, label_of
 from medtea.ingest.quality import How, prepare
@@ -50,6 +52,7 @@ class Settings(StrictSettings):
         test_share: Share for the IID test.
         lung_segments: SegmentLabel of the segments of a DICOM Segmentation that are lung; when empty, those that are
             coded as lung.
+        keep_year: Whether acquisition.parquet says in which year a radiograph was taken.
         patient_ids: "shared": the same number at two hospitals is one patient. "per_hospital": it is two.
     """
 
@@ -66,6 +69,7 @@ class Settings(StrictSettings):
     test_share: float = Bound(0.2, ge=0, lt=1)
     lung_segments: tuple[str, ...] = ()
     patient_ids: Literal["shared", "per_hospital"] = "shared"
+    keep_year: bool = True
 
     @model_validator(mode="before")
     @classmethod
@@ -155,6 +159,7 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     table = _table(accepted.rows, settings, work.seed)
     _finish_arrays(index, pictures, masks, len(accepted.rows))
     write_csv(index.flow, flow(found, refused, table), FLOW)
+    write_acquisition(index.acquisition, table["radiograph"], [row["acquisition"] for row in accepted.rows])
     write_index(index.index, table)
     for artefact in (index.refused, index.flow):
         work.tracker.artefact(artefact)
@@ -206,6 +211,7 @@ def _read(candidate: Candidate, settings: Settings, names: Pseudonyms) -> tuple[
         "role": settings.role(candidate.hospital).value,
         "group": candidate.hospital,
         "file": candidate.file,
+        "acquisition": row_of(candidate.acquisition, names, hospital=candidate.hospital, keep_year=settings.keep_year),
         "digest": hashlib.sha256(np.ascontiguousarray(radiograph).tobytes()).hexdigest(),
     }
     return row, picture, fitted_mask

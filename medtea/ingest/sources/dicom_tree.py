@@ -143,6 +143,7 @@ class Source:
             finding=label.finding or None,
             mask=mask,
             instance=header.instance or None,
+            acquisition=header.acquisition,
         )
 
 
