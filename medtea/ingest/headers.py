@@ -9,9 +9,10 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from medtea.core.errors import DataError
-from medtea.data.pixels import open_dicom, quiet_pydicom, refuse_unusable
+from medtea.data.pixels import quiet_pydicom, refuse_unusable
 from medtea.data.views import view_of
 from medtea.ingest.acquisition import device_of, facts_of, text_in
+from medtea.ingest.open_header import open_header
 
 # Defined terms of BodyPartExamined (PS3.16 Annex L) that are certainly not a chest. What is in neither this list nor
 # known as a chest passes: hospitals write it in their own language, or leave it empty.
@@ -50,7 +51,7 @@ def read_header(path: Path) -> Header:
     Raises:
         DataError: not DICOM, or not a frontal chest radiograph; the text names the element.
     """
-    dataset = open_dicom(path, header_only=True)
+    dataset = open_header(path)
     refuse_unusable(dataset)
     with quiet_pydicom():
         try:
