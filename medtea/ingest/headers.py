@@ -53,11 +53,10 @@ def read_header(path: Path) -> Header:
         DataError: not DICOM, or not a frontal chest radiograph; the text names the element.
     """
     dataset = open_header(path)
-    if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-        raise DataError("The file is a DICOMDIR, a directory of other files; those are found by themselves.")
-    refuse_unusable(dataset)
     with quiet_pydicom():
         try:
+            _refuse_directory(dataset)
+            refuse_unusable(dataset)
             _refuse_body_part(dataset)
             facts = facts_of(dataset)
             return Header(
@@ -72,6 +71,11 @@ def read_header(path: Path) -> Header:
             raise
         except Exception as problem:  # damaged elements make pydicom raise almost any kind
             raise DataError(f"An element of the header is damaged ({type(problem).__name__}).") from None
+
+
+def _refuse_directory(dataset: Dataset) -> None:
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        raise DataError("The file is a DICOMDIR, a directory of other files; those are found by themselves.")
 
 
 def _refuse_body_part(dataset: Dataset) -> None:
