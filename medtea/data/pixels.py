@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 USUAL = Choices()
+ROWS = 32
 
 
 def read_dicom(path: Path, choices: Choices = USUAL) -> Reading:
@@ -142,7 +143,10 @@ def _rendered(
 ) -> NDArray[np.float32]:
     """Every pixel by its place in the list of grey values; what is no image is dark."""
     table = np.where(stored.padding, 0.0, grey).astype(np.float32)
-    pixels = np.take(table, places, mode="clip")  # no place is outside; "clip" spares a buffer
+    pixels = np.empty(places.shape, dtype=np.float32)
+    for first in range(0, len(places), ROWS):  # some rows at a time stay in the processor's cache
+        some = slice(first, first + ROWS)
+        np.take(table, places[some], out=pixels[some], mode="clip")  # no place is outside; "clip" spares a buffer
     if field.inside is not None:
         pixels[~field.inside] = 0
     return np.asarray(pixels)

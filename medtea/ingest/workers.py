@@ -28,6 +28,8 @@ from medtea.ingest.worker import END, FILE, FORK, LIMIT, PID, packed, unpacked
 Job = Mapping[str, Any]
 GRACE_SECONDS = 5.0
 """A worker ends itself at its limit; one that does not in this time is killed."""
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+"""glibc: a picture's memory is used again for the next one's; to get it from the system anew takes as long as RLE."""
 AHEAD = 1
 """Jobs that a worker has waiting beside the one that it does, so that it never waits itself."""
 LONGEST_ANSWER = 2**26
@@ -88,7 +90,7 @@ class Nursery:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", module, str(other.fileno())],  # -P: modules from our own path alone
                 pass_fds=[other.fileno()],
-                env={**os.environ, **dict.fromkeys(threads, "1"), "PYTHONPATH": path},
+                env={**os.environ, **dict.fromkeys(threads, "1"), **KEEP_MEMORY, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # decoders quote headers and file names there
