@@ -61,6 +61,9 @@ def _nifti(path: Path) -> tuple[NDArray[np.float32], Spacing]:
             refuse_all_but_one_plane(shape, components=1 if header.get_data_dtype().kind in "uif" else 3)
             if not 0 < offset <= LONGEST_HEADER:
                 raise DataError(f"The NIfTI header claims to be {offset} bytes long; at most {LONGEST_HEADER}.")
+            slope, intercept = header.get_slope_inter()
+            unit = MM.get(header.get_xyzt_units()[0], 1.0)
+            across, down = (float(zoom) * unit for zoom in header.get_zooms()[:2])
             # Not a byte more is unpacked than the header claims, however long the file is.
             claimed = offset + shape[0] * shape[1] * header.get_data_dtype().itemsize
             content = head + file.read(max(claimed - len(head), 0))
@@ -71,11 +74,8 @@ def _nifti(path: Path) -> tuple[NDArray[np.float32], Spacing]:
     if len(content) < claimed:
         raise DataError("The NIfTI file ends before the pixels that its header claims.")
     values = np.frombuffer(content, header.get_data_dtype(), shape[0] * shape[1], offset).reshape(shape[1], shape[0])
-    slope, intercept = header.get_slope_inter()
     if slope is not None and (slope, intercept) != (1, 0):
         values = values * slope + intercept
-    unit = MM.get(header.get_xyzt_units()[0], 1.0)
-    across, down = (float(zoom) * unit for zoom in header.get_zooms()[:2])
     return by_type(values), (down, across)
 
 
