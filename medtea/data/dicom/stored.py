@@ -69,10 +69,8 @@ def stored_of(dataset: Dataset) -> Stored:
         raw, flat = np.unique(words, return_inverse=True)
         places, raw = flat.reshape(words.shape), raw.astype(np.int64)
     values = number(raw >> shift, bits=bits, signed=signed)
-    used = ((1 << bits) - 1) << shift
-    fills = values << shift if signed else np.zeros_like(raw)  # above a negative number stand ones
-    stray = (raw ^ fills) & ~np.int64(used) & ((1 << allocated) - 1)
-    return Stored(places, values, _padding(dataset, raw, values), _judged(places, stray != 0))
+    masked = _has_stray_bits(raw, values << shift, words, mask=((1 << bits) - 1) << shift, signed=signed)
+    return Stored(places, values, _padding(dataset, raw, values), "masked" if masked else "clear")
 
 
 def number(raw: NDArray[np.int64], *, bits: int, signed: bool) -> NDArray[np.int64]:
@@ -181,5 +179,12 @@ def _padding(dataset: Dataset, raw: NDArray[np.int64], values: NDArray[np.int64]
     return np.asarray((values >= min(ends)) & (values <= max(ends)) | (words >= min(ends)) & (words <= max(ends)))
 
 
-def _judged(places: NDArray[Any], stray: NDArray[np.bool_]) -> str:
-    return "masked" if stray.any() and bool(stray[places].any()) else "clear"
+def _has_stray_bits(
+    raw: NDArray[np.int64], numbers: NDArray[np.int64], words: NDArray[Any], *, mask: int, signed: bool
+) -> bool:
+    """Whether any word has bits set outside of `mask`, other than a negative number's sign above it."""
+    if not signed:
+        return bool(int(np.bitwise_or.reduce(words, axis=None)) & ~mask)
+    allocated = (1 << (8 * words.itemsize)) - 1
+    stray = ((raw ^ numbers) & allocated & ~mask) != 0
+    return bool(stray.any() and (stray if len(raw) != allocated + 1 else stray[words]).any())
