@@ -146,7 +146,8 @@ def _decoded(dataset: Dataset) -> NDArray[Any]:
         decoded, _ = decoder.as_array(dataset, index=0 if several else None, **options)
     except Exception as problem:  # the decoders raise almost any kind
         raise DataError(
-            f"PixelData (7FE0,0010) cannot be decoded ({syntax.name}; {type(problem).__name__}); it is damaged."
+            f"PixelData (7FE0,0010) cannot be decoded ({syntax.name}; {type(problem).__name__}); it is damaged, "
+            "or of a kind that the installed decoder does not read."
         ) from None
     return np.asarray(decoded)
 
