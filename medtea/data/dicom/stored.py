@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, RLELossless
 
 from medtea.core.errors import DataError
+from medtea.data.dicom.codestream import coded_size
 from medtea.data.dicom.header import side_numbers, side_values
 
 Range = tuple[float, float]
@@ -139,6 +141,8 @@ def _decoded(dataset: Dataset) -> NDArray[Any]:
             f"PixelData is in the transfer syntax {syntax.name}, for which no decoder is installed: pip install "
             f"{_package(syntax)}"
         )
+    if _is_coded(dataset):
+        _refuse_other_size(dataset)
     # pydicom would mask the lowest BitsStored bits, wherever HighBit is; whole words are asked for
     options = {} if _is_coded(dataset) else {"bits_stored": dataset.BitsAllocated}
     several = (dataset.get("NumberOfFrames") or 1) > 1
@@ -150,6 +154,20 @@ def _decoded(dataset: Dataset) -> NDArray[Any]:
             "or of a kind that the installed decoder does not read."
         ) from None
     return np.asarray(decoded)
+
+
+def _refuse_other_size(dataset: Dataset) -> None:
+    """Refuse a codestream of another size than the header's: a decoder would make room for what it claims."""
+    try:
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
+    except Exception as problem:  # damaged items make pydicom raise almost any kind
+        raise DataError(f"PixelData (7FE0,0010) is damaged: no frame is found ({type(problem).__name__}).") from None
+    size = coded_size(frame)
+    if size is not None and size != (dataset.Rows, dataset.Columns):
+        raise DataError(
+            f"PixelData (7FE0,0010) is coded as {size[0]} x {size[1]} pixels, and Rows x Columns is {dataset.Rows} x "
+            f"{dataset.Columns}."
+        )
 
 
 def _package(syntax: UID) -> str:
