@@ -97,12 +97,12 @@ def _write(one: Candidate, out: Path, count: Dicomized) -> dict[str, str]:
     patient, study = one.patient or one.file, one.study or one.file
     path = out / one.hospital / one.file[:2] / f"{one.file}.dcm"
     mask = Path(dicom_tree.MASKS) / one.hospital / f"{one.file}.png"
-    if _is_current(path, one.path) and (one.mask is None or _is_current(out / mask, one.mask)):
+    if _is_current(path, one.path) and all(_is_current(out / mask, file) for file in one.masks):
         count.kept += 1
     else:
-        reading = read(one.path)
-        if one.mask is not None:
-            _write_mask(one.mask, reading, out / mask)
+        reading = read(one.path, inverted=one.is_inverted)
+        if one.masks:
+            _write_mask(one.masks, reading, out / mask)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_radiograph(
             path,
@@ -127,7 +127,7 @@ def _is_current(made: Path, origin: Path) -> bool:
     return made.is_file() and made.stat().st_mtime_ns >= origin.stat().st_mtime_ns
 
 
-def _write_mask(origin: Path, reading: Reading, path: Path) -> None:
-    mask = reading.geometry.place(read_mask(origin))
+def _write_mask(origin: tuple[Path, ...], reading: Reading, path: Path) -> None:
+    mask = reading.geometry.place(read_mask(origin, shape=reading.geometry.stored))
     picture = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
     write_atomically(path, lambda file: picture.save(file, format="PNG"))
