@@ -32,7 +32,7 @@ def answer_all(
             nonlocal known
             for candidate in candidates:
                 states = _states(candidate)
-                entry = entry_of(candidate.file, states, how)
+                entry = entry_of(candidate.file, states, how | {"inverted": candidate.is_inverted})
                 entries.append(entry)
                 if isinstance(states, str):
                     store.put(entry, Reply({}, refused=states, kind=PASSING))
@@ -42,7 +42,13 @@ def answer_all(
                     count(refused=is_refused)
                 else:
                     asked[next(numbers)] = entry
-                    yield {"path": str(candidate.path), "mask": _text(candidate.mask), "states": states, "how": how}
+                    yield {
+                        "path": str(candidate.path),
+                        "masks": [str(mask) for mask in candidate.masks],
+                        "inverted": candidate.is_inverted,
+                        "states": states,
+                        "how": how,
+                    }
 
         for number, reply in pool.do("decode", jobs()):
             store.put(asked.pop(number), reply)
@@ -50,13 +56,9 @@ def answer_all(
     return entries, known
 
 
-def _text(path: object) -> str | None:
-    return None if path is None else str(path)
-
-
-def _states(candidate: Candidate) -> list[State | None] | str:
-    """The state of the file and of its mask, or why there is none."""
+def _states(candidate: Candidate) -> list[State] | str:
+    """The state of the file and of its masks, or why there is none."""
     try:
-        return [state_of(candidate.path), state_of(candidate.mask)]
+        return [state_of(path) for path in (candidate.path, *candidate.masks)]
     except DataError as reason:
         return str(reason)

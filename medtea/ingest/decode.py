@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from medtea.core.errors import DataError
-from medtea.data.reader import read_mask, read_radiograph
+from medtea.data.choices import Choices
+from medtea.data.reader import read, read_mask
 from medtea.ingest.headers import read_header
 from medtea.ingest.quality import prepare
 
@@ -22,14 +23,12 @@ class ChangedError(DataError):
     """A file is not what it was when it was found."""
 
 
-def state_of(path: str | Path | None) -> State | None:
-    """What tells whether a file has changed; None of no file.
+def state_of(path: str | Path) -> State:
+    """What tells whether a file has changed.
 
     Raises:
         DataError: it cannot be looked at.
     """
-    if path is None:
-        return None
     try:
         status = Path(path).stat()
     except OSError as problem:
@@ -38,26 +37,32 @@ def state_of(path: str | Path | None) -> State | None:
 
 
 def decode(
-    *, path: str, mask: str | None, states: list[State | None], how: dict[str, Any]
+    *, path: str, masks: list[str], inverted: bool, states: list[State], how: dict[str, Any]
 ) -> tuple[dict[str, Any], bytes]:
     """One radiograph's facts, and its picture and mask on the run's grid as bytes, see `parts_of`.
 
     Args:
         path: The file.
-        mask: Its lung mask's file.
-        states: What `state_of` said of both when they were found.
+        masks: Its lung mask's files.
+        inverted: Whether its source says that it is dark where the body is dense.
+        states: What `state_of` said of them all when they were found.
         how: Ingest's settings that matter for pixels.
 
     Raises:
         DataError: it cannot be used.
         ChangedError: a file is not what it was when it was found.
     """
-    radiograph = read_radiograph(Path(path))
-    lungs = None if mask is None else read_mask(Path(mask))
-    picture, fitted = prepare(radiograph, lungs, size=how["size"], how=how["fit"])
-    if [state_of(path), state_of(mask)] != states:
+    reading = read(Path(path), Choices(**how["reading"]), inverted=inverted)
+    lungs = None
+    if masks:
+        files = tuple(Path(mask) for mask in masks)
+        stored = read_mask(files, shape=reading.geometry.stored, segments=tuple(how["lung_segments"]))
+        lungs = reading.geometry.place(stored)
+    picture, fitted = prepare(reading.pixels, lungs, size=how["size"], how=how["fit"])
+    if [state_of(one) for one in (path, *masks)] != states:
         raise ChangedError("The file was changed while it was read; start again when nothing writes to the source.")
-    facts = {"digest": hashlib.sha256(np.ascontiguousarray(radiograph).data).hexdigest()}
+    digest = hashlib.sha256(np.ascontiguousarray(reading.pixels).data).hexdigest()
+    facts = {"digest": digest, "reading": reading.facts.columns()}
     return facts, picture.astype(PICTURE).tobytes() + fitted.astype(MASK).tobytes()
 
 

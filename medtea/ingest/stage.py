@@ -17,25 +17,27 @@ from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.names import IndexArtefact, Role
 from medtea.core.settings import StrictSettings, expand, parse
 from medtea.core.work import Work, write_atomically, write_csv
+from medtea.data.acquisition import write_acquisition
+from medtea.data.choices import Choices
 from medtea.data.index import write_index
 from medtea.ingest import sources
+from medtea.ingest.acquisition import row_of
 from medtea.ingest.answers import answer_all
 from medtea.ingest.decode import MASK, PICTURE, parts_of
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
+from medtea.ingest.labels import UNMATCHED, Labels, LabelSettings, label_of
 from medtea.ingest.quality import How
 from medtea.ingest.sources.source import Candidate, Refused, Source
 from medtea.ingest.splits import split_patients
 from medtea.ingest.store import Store
 from medtea.ingest.workers import Limits, LocalPool, as_current, usable_cores
 
-SEVERAL = "|"
-"""Between the findings of one radiograph."""
 STORE = Path("decoded") / "answers.sqlite"
 """Below the run folder, not the stage's own, which is emptied when the source has grown."""
 FREE = {"processes"}
 """Settings that change nothing of what comes out."""
 NOT_OF_PIXELS = {"source", "options", "positive", "negative", "train", "external", "val_share", "test_share"}
-NOT_OF_PIXELS |= {"patient_ids", "seconds_per_file", "memory_per_file_mb"} | FREE
+NOT_OF_PIXELS |= {"patient_ids", "keep_year", "labels", "seconds_per_file", "memory_per_file_mb"} | FREE
 """Settings that change nothing of a picture: with others of these no file is decoded again."""
 
 
@@ -45,6 +47,7 @@ class Settings(StrictSettings):
     Attributes:
         source: A file of medtea/ingest/sources.
         options: The source's own settings (see its file).
+        labels: A CSV whose findings take the place of the source's own, see `LabelSettings`.
         positive: Findings that make label 1; one of them is enough.
         negative: Findings that make label 0. A radiograph with neither is unlabelled.
         train: Hospitals to learn from and to select on; their test split is IID.
@@ -52,8 +55,12 @@ class Settings(StrictSettings):
             segmenter alone.
         size: Rows and columns of every radiograph from here on.
         fit: "stretch": the collimated field fills the square. "pad": the sides' ratio is kept, black is added.
+        reading: How a file's grey values and sides go, and which kinds of DICOM image are taken (docs/ingest.md).
         val_share: Share of a training hospital's patients for validation.
         test_share: Share for the IID test.
+        lung_segments: SegmentLabel of the segments of a DICOM Segmentation that are lung; when empty, those that are
+            coded as lung.
+        keep_year: Whether acquisition.parquet says in which year a radiograph was taken.
         patient_ids: "shared": the same number at two hospitals is one patient. "per_hospital": it is two.
         processes: Worker processes that open the files; as many as cores where nothing is said.
         seconds_per_file: A file that takes longer is refused.
@@ -62,15 +69,19 @@ class Settings(StrictSettings):
 
     source: str
     options: dict[str, Any] = Bound(default_factory=dict)
+    labels: LabelSettings | None = None
     positive: tuple[str, ...] = Bound(min_length=1)
     negative: tuple[str, ...] = Bound(min_length=1)
     train: tuple[str, ...] = Bound(min_length=1)
     external: tuple[str, ...] = ()
     size: int = Bound(96, ge=32, le=1024)
     fit: How = "stretch"
+    reading: Choices = Choices()
     val_share: float = Bound(0.15, ge=0, lt=1)
     test_share: float = Bound(0.2, ge=0, lt=1)
+    lung_segments: tuple[str, ...] = ()
     patient_ids: Literal["shared", "per_hospital"] = "shared"
+    keep_year: bool = True
     processes: int | None = Bound(None, ge=1)
     seconds_per_file: float = Bound(60, gt=0)
     memory_per_file_mb: int = Bound(4096, ge=64)
@@ -116,10 +127,7 @@ class Settings(StrictSettings):
 
     def label(self, finding: str | None) -> int | None:
         """1, 0 or None for a finding as the source writes it."""
-        found = {part.strip() for part in (finding or "").split(SEVERAL)}
-        if found & set(self.positive):
-            return 1
-        return 0 if found & set(self.negative) else None
+        return label_of(finding, self.positive, self.negative)
 
 
 def run(work: Work, settings: Settings) -> IndexArtefact:
@@ -132,12 +140,17 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     source = open_source(settings, work.folder, work.seed)
     names = pseudonyms()
     lasting = settings.model_copy(update=dict.fromkeys(FREE))
-    stage = work.stage("ingest", lasting, source=f"{source.fingerprint()}/{names.key_digest}")
+    labels = open_labels(settings)
+    digests = [source.fingerprint(), names.key_digest, *([labels.digest] if labels else [])]
+    stage = work.stage("ingest", lasting, source="/".join(digests))
     index = IndexArtefact(stage.folder)
     if stage.is_finished:
         return index
     with LocalPool(settings.limits) as pool, as_current(pool), Store(work.folder / STORE, settings.limits) as store:
-        found = list(source.find())
+        found = list(labels.joined(source.find()) if labels else source.find())
+        if labels:
+            write_csv(stage.folder / "labels_unmatched.csv", labels.unmatched, UNMATCHED)
+            work.say(labels.summary)
         _refuse_unknown_hospitals(settings, {one.hospital for one in found})
         candidates = [one for one in found if isinstance(one, Candidate)]
         entries, known = answer_all(candidates, settings.of_pixels, pool=pool, store=store)
@@ -152,6 +165,7 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
         table = _table(rows, settings, work.seed)
         _write_arrays(index, store, accepted, settings.size)
         write_csv(index.flow, flow(found, refused, table), FLOW)
+        write_acquisition(index.acquisition, table["radiograph"], [row["acquisition"] for row in rows])
         write_index(index.index, table)
         store.keep_only(entries)
     for artefact in (index.refused, index.flow):
@@ -171,6 +185,13 @@ def open_source(settings: Settings, folder: Path, seed: int) -> Source:
     options = parse(module.Settings, expand(settings.options), "ingest.options")
     source: Source = module.Source(options, workspace=folder / "source", seed=seed)
     return source
+
+
+def open_labels(settings: Settings) -> Labels | None:
+    """The labels that the settings name, if any."""
+    if settings.labels is None:
+        return None
+    return Labels(parse(LabelSettings, expand(settings.labels.model_dump(mode="json")), "ingest.labels"))
 
 
 def _accept(
@@ -214,6 +235,7 @@ def _row(candidate: Candidate, facts: dict[str, Any], settings: Settings, names:
         "role": settings.role(candidate.hospital).value,
         "group": candidate.hospital,
         "file": candidate.file,
+        "acquisition": row_of(candidate.acquisition, names, hospital=candidate.hospital, keep_year=settings.keep_year),
         "digest": facts["digest"],
     }
 

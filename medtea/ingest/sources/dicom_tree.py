@@ -164,6 +164,8 @@ class Source:
             device=header.device,
             finding=label.finding or None,
             mask=mask,
+            instance=header.instance or None,
+            acquisition=header.acquisition,
         )
 
 
