@@ -59,7 +59,7 @@ class RadiographReader(ImageReader):  # type: ignore[misc]  # MONAI has no types
         }
 
 
-def read_radiograph(path: Path, *, inverted: bool = False) -> NDArray[np.float32]:
+def read_radiograph(path: Path, *, inverted: bool = False, modality: str | None = None) -> NDArray[np.float32]:
     """The radiograph in a file, (rows, columns), in [0, 1], bright where the body is dense.
 
     DICOM as in `radiograph_from`. Pictures and volumes (`read_picture`, `read_volume`) are taken to be bright where
@@ -68,11 +68,12 @@ def read_radiograph(path: Path, *, inverted: bool = False) -> NDArray[np.float32
     Args:
         path: The file.
         inverted: Whether whoever wrote the picture or volume says that it is dark where dense. DICOM says it itself.
+        modality: Modality of a DICOM file in whose header it is missing, if its source says it.
 
     Raises:
         DataError: the file is not a usable radiograph.
     """
-    radiograph, _, _ = _load(Path(path))
+    radiograph, _, _ = _load(Path(path), modality)
     if radiograph.min() == radiograph.max():
         raise DataError("All pixels are equal; a radiograph has contrast.")
     return 1 - radiograph if inverted and not is_dicom(_start(path)) else radiograph
@@ -122,10 +123,12 @@ def is_dicom(start: bytes) -> bool:
     return start[128:132] == b"DICM"
 
 
-def _load(path: Path) -> tuple[NDArray[np.float32], Spacing, bool]:
+def _load(path: Path, modality: str | None = None) -> tuple[NDArray[np.float32], Spacing, bool]:
     start = _start(path)
     if start[128:132] == b"DICM":
         dataset = open_dicom(path)
+        if modality and not dataset.get("Modality"):
+            dataset.Modality = modality
         return radiograph_from(dataset), _dicom_spacing(dataset), polarity_conflict(dataset)
     if start.startswith(pictures.STARTS):
         return pictures.read_picture(path), (np.nan, np.nan), False

@@ -99,7 +99,7 @@ def _write(one: Candidate, out: Path, count: Dicomized) -> dict[str, str]:
     if _is_current(path, one.path) and all(_is_current(out / mask, file) for file in one.masks):
         count.kept += 1
     else:
-        radiograph = read_radiograph(one.path, inverted=one.is_inverted)
+        radiograph = read_radiograph(one.path, inverted=one.is_inverted, modality=one.modality)
         if one.mask is not None:
             _write_mask(one.masks, radiograph.shape, out / mask)
         path.parent.mkdir(parents=True, exist_ok=True)

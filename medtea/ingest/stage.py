@@ -185,7 +185,7 @@ def _read(candidate: Candidate, settings: Settings, names: Pseudonyms) -> tuple[
     Raises:
         DataError: it cannot be used.
     """
-    radiograph = read_radiograph(candidate.path, inverted=candidate.is_inverted)
+    radiograph = read_radiograph(candidate.path, inverted=candidate.is_inverted, modality=candidate.modality)
     masks = candidate.masks
     mask = read_mask(masks, shape=radiograph.shape, segments=settings.lung_segments) if masks else None
     picture, fitted_mask = prepare(radiograph, mask, size=settings.size, how=settings.fit)
