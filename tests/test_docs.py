@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from oracles.made_sources import made_picture
 from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
+from yaml import safe_load
 
 import medtea
 from medtea import cli, lrp
@@ -32,14 +33,19 @@ from medtea.core.errors import ConfigError, UsageError
 from medtea.core.names import Field
 from medtea.core.settings import parse, read_yaml, to_yaml
 from medtea.core.work import provenance, read_json, write_json, write_text
+from medtea.data import volumes
 from medtea.data.index import COLUMNS, read_index
 from medtea.data.loader import Loader
+from medtea.data.pictures import JSRT_SUFFIX
 from medtea.distil import methods
 from medtea.distil.methods import tea
 from medtea.distil.methods.method import Context
 from medtea.ingest import sources
-from medtea.ingest.sources import dicom_tree, table
+from medtea.ingest.image_sets import ImageSet, SetSettings
+from medtea.ingest.labels import UNMATCHED, LabelSettings, label_of
+from medtea.ingest.sources import dicom_tree, several, table
 from medtea.ingest.sources.source import Candidate, Refused, file_digest
+from medtea.ingest.stage import Settings as IngestSettings
 from medtea.lrp import cotangents
 from medtea.plant.stage import Settings as PlantSettings
 from medtea.scenes import sets
@@ -250,6 +256,50 @@ def test_the_columns_of_a_table_and_of_labels_are_those_that_the_sources_read() 
         option: default for option, default in defaults.items() if option not in {"path", "hospitals"}
     }
     assert tuple(columns_in("DICOM: `ingest.source: dicom_tree`")) == dicom_tree.LABEL_COLUMNS
+
+
+def test_the_public_sets_are_told_with_their_hospitals_and_own_options() -> None:
+    part = text_of("data").partition("\n### Public sets: one source each\n")[2].partition("\n### ")[0]
+    told = {row[0]: row[1:] for row in re.findall(r"^\| `(\w+)` \| (\w+) \| (.+) \| (.+) \|$", part, re.MULTILINE)}
+    modules = {name: bay.load(sources, name, "source") for name in bay.names(sources)}
+    public = {name: module for name, module in modules.items() if issubclass(module.Source, ImageSet)}
+    assert {name: row[0] for name, row in told.items()} == {
+        name: module.Source.hospital for name, module in public.items()
+    }
+    for name, module in public.items():
+        own = {option for option in module.Settings.model_fields if option not in SetSettings.model_fields}
+        assert set(re.findall(r"`(\w+)`", told[name][2])) == own, name
+    (example,) = YAML.findall(part)
+    read = yaml_section(example)
+    assert set(read["options"]["parts"][0]) == {"source", "options"}
+    assert parse(several.Settings, read["options"])
+    assert set(read) <= set(IngestSettings.model_fields)
+
+
+def yaml_section(text: str) -> dict[str, Any]:
+    """The section `ingest` of an example, its options unchecked."""
+    content = safe_load(text)
+    section: dict[str, Any] = content.get("ingest", content)
+    return section
+
+
+def test_the_formats_told_are_those_that_are_read() -> None:
+    part = text_of("data").partition("\n### Formats\n")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| ([\w, ]+) \| (.+?) \|", part, re.MULTILINE)
+    told = {suffix for kind, names in rows for suffix in re.findall(r"`(\S+?)`", names)}
+    assert told == {*volumes.SUFFIXES, JSRT_SUFFIX}
+    named = {kind for kinds, _ in rows[1:] for kind in kinds.split(", ")}
+    assert named == {"DICOM", "PNG", "JPEG", "TIFF", "NIfTI", "MetaImage", "NRRD", "raw JSRT"}
+
+
+def test_the_settings_of_labels_are_told(tmp_path: Path) -> None:
+    heading = "Labels from a CSV: `ingest.labels`"
+    assert columns_in(heading) == list(LabelSettings.model_fields)
+    part = text_of("data").partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
+    example = safe_load(YAML.findall(part)[0])
+    assert parse(LabelSettings, example["labels"]).findings == ("Edema",)
+    assert label_of("no Edema", example["positive"], example["negative"]) == 0
+    assert tuple(columns_in("ingest/labels_unmatched.csv")) == UNMATCHED
 
 
 @pytest.fixture

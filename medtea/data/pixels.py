@@ -51,14 +51,22 @@ USUAL = Choices()
 SAMPLED = 768  # lines at least that percentiles are taken of: half a million pixels tell them as well as eight
 
 
-def read_dicom(path: Path, choices: Choices = USUAL) -> Reading:
+def read_dicom(path: Path, choices: Choices = USUAL, *, modality: str | None = None) -> Reading:
     """The radiograph in a DICOM file, with what was done to it.
+
+    Args:
+        path: The file.
+        choices: How radiographs are read.
+        modality: Modality where the header lacks it, if whoever handed the file on says it.
 
     Raises:
         DataError: it is not DICOM, or not a radiograph that is to be taken. The text names the element and what is
             allowed.
     """
-    return read_dataset(open_dicom(path), choices)
+    dataset = open_dicom(path)
+    if modality and not dataset.get("Modality"):
+        dataset.Modality = modality
+    return read_dataset(dataset, choices)
 
 
 def radiograph_from(dataset: Dataset, choices: Choices = USUAL) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from oracles import made_public_sets
 from oracles.made_sources import made_table
 from pydantic import BaseModel
 
@@ -14,7 +15,7 @@ from medtea.core import bay
 from medtea.core.errors import ConfigError
 from medtea.ingest import sources
 from medtea.ingest.dicomize import dicomize
-from medtea.ingest.sources import dicom_tree, phantom, table
+from medtea.ingest.sources import dicom_tree, phantom, several, table
 from medtea.ingest.sources.source import Candidate, Refused
 
 
@@ -35,11 +36,29 @@ def phantom_settings(folder: Path) -> BaseModel:
     return phantom.Settings(hospitals=hospitals, size=64, unusable=1)
 
 
+def several_settings(folder: Path) -> BaseModel:
+    parts = [{"source": "montgomery"}, {"source": "shenzhen"}]
+    for part in parts:
+        part |= {"options": {"root": made_public_sets.SETS[part["source"]](folder / "sets" / part["source"])}}
+    return several.Settings.model_validate({"parts": parts})
+
+
+def set_settings(name: str) -> Callable[[Path], BaseModel]:
+    def settings(folder: Path) -> BaseModel:
+        root = made_public_sets.SETS[name](folder / "set")
+        made: BaseModel = bay.load(sources, name, "source").Settings(root=root)
+        return made
+
+    return settings
+
+
 # A new source adds a line here; a source without one fails the first test.
 MADE: dict[str, Callable[[Path], BaseModel]] = {
     "table": table_settings,
     "dicom_tree": tree_settings,
     "phantom": phantom_settings,
+    "several": several_settings,
+    **{name: set_settings(name) for name in made_public_sets.SETS},
 }
 
 
@@ -102,12 +121,15 @@ def test_a_source_notices_a_change_of_its_settings_or_files(name: str, tmp_path:
         return str(module.Source(changed, workspace=tmp_path / "workspace", seed=seed).fingerprint())
 
     before = fingerprint(settings)
-    change = {"table": {"view": None}, "dicom_tree": {"labels": None}, "phantom": {"size": 96}}[name]
-    assert fingerprint(settings.model_copy(update=change)) != before
+    changes = {"table": {"view": None}, "dicom_tree": {"labels": None}, "phantom": {"size": 96}}
+    changes["several"] = {"parts": getattr(settings, "parts", ())[:1]}
+    changes |= {public: {"hospital": "elsewhere"} for public in made_public_sets.SETS}
+    assert fingerprint(settings.model_copy(update=changes[name])) != before
     if name == "phantom":
         assert fingerprint(settings, seed=4) != before
         return
-    some = next((tmp_path / ("tree/beta" if name == "dicom_tree" else "made/images")).rglob("*.*"))
+    places = {"dicom_tree": "tree/beta", "table": "made/images", "several": "sets/shenzhen/CXR_png"}
+    some = next(path for path in (tmp_path / places.get(name, "set")).rglob("*.*") if path.is_file())
     some.write_bytes(some.read_bytes() + b"0")
     assert fingerprint(settings) != before
 
