@@ -127,7 +127,9 @@ def test_a_source_notices_a_change_of_its_settings_or_files(name: str, tmp_path:
         return str(module.Source(changed, workspace=tmp_path / "run" / "source", seed=seed).fingerprint())
 
     before = fingerprint(settings)
-    change = {"table": {"view": None}, "dicom_tree": {"labels": None}, "phantom": {"size": 96}, "pacs": {"query": ALL}}[name]
+    change = {"table": {"view": None}, "dicom_tree": {"labels": None}, "phantom": {"size": 96}, "pacs": {"query": ALL}}[
+        name
+    ]
     assert fingerprint(settings.model_copy(update=change)) != before
     if name == "phantom":
         assert fingerprint(settings, seed=4) != before

@@ -61,8 +61,11 @@ class Archive:
         """A connection, which says nothing yet.
 
         Raises:
-            ConfigError: a variable is not set, or a password would go over the network in plain text.
+            ConfigError: a variable is not set, a password would go over the network in plain text, or ca_file is
+                no file.
         """
+        if self.hospital.ca_file is not None and not self.hospital.ca_file.is_file():
+            raise ConfigError(f"hospitals.{self.name}.ca_file: there is no such file.")
         if isinstance(self.hospital, Dicomweb):
             known = credentials(self.name, self.hospital, os.environ)
             return dicomweb.Connection(self.hospital, self.manners, known, pace)
