@@ -408,7 +408,7 @@ def _tracker(folder: Path, name: str, settings: Any) -> Tracker:
         folder,
         experiment=name,
         run_name=f"{name}, seed {settings.seed}",
-        params=settings.model_dump(mode="json", exclude={"ingest": {"options"}}),
+        params=settings.model_dump(mode="json", exclude={"ingest": {"options", "labels"}}),
         tags={"medtea.version": __version__, "medtea.commit": code_commit()},
     )
 

@@ -1,109 +1,119 @@
-"""One door for radiographs on disk: DICOM, PNG, JPEG, NIfTI and MetaImage become rows x columns in [0, 1].
+"""One door for radiographs on disk: DICOM, PNG, JPEG, TIFF, NIfTI, MetaImage and NRRD become rows x columns in [0, 1].
 
-Use it in a MONAI pipeline: `LoadImaged(keys=["radiograph"], reader=RadiographReader())`.
+Ingest's worker processes come in here, so neither MONAI nor torch does; MONAI's pipelines have `monai_reader`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 (the name that all its documentation uses)
-from monai.data import ImageReader
-from monai.utils import MetaKeys
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from medtea.core.errors import DataError
-from medtea.data.pixels import LARGEST_AREA, open_dicom, polarity_conflict, radiograph_from
+from medtea.data import pictures, volumes
+from medtea.data.choices import Choices
+from medtea.data.facts import Facts, Reading
+from medtea.data.geometry import Geometry
+from medtea.data.pixels import USUAL, read_dicom
+from medtea.data.polarity import content_on_polarity
+from medtea.data.segmentations import read_segments
 
 Spacing = tuple[float, float]
-VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd")
-PICTURE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-
-# ITK's warnings go to the terminal and quote the file's name.
-sitk.ProcessObject.SetGlobalWarningDisplay(False)
-
-
-class RadiographReader(ImageReader):  # type: ignore[misc]  # MONAI has no types
-    """A MONAI reader whose arrays are (rows, columns), float32 in [0, 1], bright where the body is dense.
-
-    `read` refuses nothing and `get_data` raises: when `read` of a chosen reader raises, `LoadImage` falls silently
-    to its next one, which would return the refused file transposed and in the wrong polarity.
-    The metadata hold `spacing_mm` (between rows, between columns; NaN where unknown) and `polarity_conflict`.
-    """
-
-    def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:
-        """True for every name: what a file is stands in its first bytes, and DICOM files often have no suffix."""
-        return bool(filename)
-
-    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> list[Path]:  # noqa: ARG002 (MONAI's signature)
-        """The paths, unopened."""
-        names: list[Any] = list(data) if isinstance(data, list | tuple) else [data]
-        return [Path(name) for name in names]
-
-    def get_data(self, img: list[Path]) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """The radiograph and its metadata.
-
-        Raises:
-            DataError: the file is not a usable radiograph, or more than one was given.
-        """
-        if len(img) != 1:
-            raise DataError(f"{len(img)} files were given as one radiograph; give one.")
-        radiograph, spacing, conflict = _load(img[0])
-        affine = np.diag([*np.nan_to_num(np.array(spacing), nan=1.0), 1.0, 1.0])
-        return radiograph, {
-            MetaKeys.AFFINE.value: affine,
-            MetaKeys.ORIGINAL_AFFINE.value: affine.copy(),
-            MetaKeys.SPATIAL_SHAPE.value: np.array(radiograph.shape),
-            MetaKeys.ORIGINAL_CHANNEL_DIM.value: float("nan"),  # MONAI's word for "no channel axis"
-            "spacing_mm": np.array(spacing),
-            "polarity_conflict": conflict,
-        }
 
 
 def read_radiograph(path: Path) -> NDArray[np.float32]:
-    """The radiograph in a file, (rows, columns), in [0, 1], bright where the body is dense.
-
-    DICOM as in `radiograph_from`. Pictures (8 or 16 bits, grey) are divided by the largest value of their type and
-    taken to be bright where dense. NIfTI and MetaImage have the columns on their first axis; their index order is
-    kept, whatever the direction cosines say; 8- and 16-bit unsigned values are treated as in pictures, numbers
-    already in [0, 1] are kept, and all others run from the image's smallest to its largest value.
+    """The pixels alone of `read`, as it reads without choices.
 
     Raises:
         DataError: the file is not a usable radiograph.
     """
-    radiograph, _, _ = _load(Path(path))
-    if radiograph.min() == radiograph.max():
-        raise DataError("All pixels are equal; a radiograph has contrast.")
-    return radiograph
+    return read(path).pixels
 
 
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """A mask, (rows, columns): True where the stored value is at least half of the largest one.
+def read(path: Path, choices: Choices = USUAL, *, inverted: bool = False) -> Reading:
+    """The radiograph in a file, (rows, columns), in [0, 1], bright where the body is dense; and what was done to it.
 
-    An image of zeros is an empty mask.
+    DICOM as in `read_dataset`; a mask that lies on the file's own grid follows by `Reading.geometry`. Pictures and
+    volumes (`read_picture`, `read_volume`) are taken to be bright where dense.
+
+    Args:
+        path: The file.
+        choices: How radiographs are read.
+        inverted: Whether whoever wrote the picture or volume says that it is dark where dense. DICOM says it itself.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file is not a usable radiograph.
     """
-    values = _picture(path) if _start(path).startswith(PICTURE_STARTS) else _volume(path)[0]
+    reading = load_radiograph(Path(path), choices, inverted=inverted)
+    if reading.pixels.min() == reading.pixels.max():
+        raise DataError("All pixels are equal; a radiograph has contrast.")
+    return reading
+
+
+def read_mask(
+    path: Path | tuple[Path, ...], *, shape: tuple[int, ...] | None = None, segments: tuple[str, ...] = ()
+) -> NDArray[np.bool_]:
+    """A mask, (rows, columns): True where the stored value is at least half of the largest one.
+
+    An image of zeros is an empty mask. Of a DICOM Segmentation, see `read_segments`.
+
+    Args:
+        path: The mask's file; of several files, such as one for each lung, the union.
+        shape: The radiograph's rows and columns. A mask on a grid that is coarser by a whole number is brought to it.
+        segments: Names of a DICOM Segmentation's segments that are meant; its lungs when empty.
+
+    Raises:
+        DataError: a file cannot be read, or several are of different sizes.
+    """
+    first, *others = [_mask(one, segments) for one in (path if isinstance(path, tuple) else (path,))]
+    for other in others:
+        if other.shape != first.shape:
+            raise DataError("The masks of one radiograph have different sizes; they lie on one grid.")
+        first = first | other
+    times = shape[0] // first.shape[0] if shape else 1
+    if shape and times > 1 and (first.shape[0] * times, first.shape[1] * times) == tuple(shape):
+        first = first.repeat(times, axis=0).repeat(times, axis=1)
+    return first
+
+
+def _mask(path: Path, segments: tuple[str, ...]) -> NDArray[np.bool_]:
+    start = _start(path)
+    if is_dicom(start):
+        return read_segments(path, segments)
+    if start.startswith(pictures.MASK_STARTS):
+        values = pictures.read_picture(path)
+    elif path.name.lower().endswith(volumes.SUFFIXES):
+        values, _ = volumes.read_volume(path)
+    else:
+        raise DataError("The mask is none of PNG, JPEG, TIFF, GIF, NIfTI, MetaImage, NRRD and DICOM Segmentation.")
     return np.asarray(values >= max(values.max() / 2, 1e-6))
 
 
-def _load(path: Path) -> tuple[NDArray[np.float32], Spacing, bool]:
+def load_radiograph(path: Path, choices: Choices, *, inverted: bool = False) -> Reading:
+    """As `read`, whatever the contrast.
+
+    Raises:
+        DataError: the file is not a usable radiograph.
+    """
     start = _start(path)
-    if start[128:132] == b"DICM":
-        dataset = open_dicom(path)
-        return radiograph_from(dataset), _dicom_spacing(dataset), polarity_conflict(dataset)
-    if start.startswith(PICTURE_STARTS):
-        return _picture(path), (np.nan, np.nan), False
-    if path.name.lower().endswith(VOLUME_SUFFIXES):
-        values, spacing = _volume(path)
-        return values, spacing, False
-    raise DataError("The file is none of DICOM, PNG, JPEG, NIfTI and MetaImage.")
+    if is_dicom(start):
+        return read_dicom(path, choices)
+    spacing = None
+    if start.startswith(pictures.STARTS):
+        pixels = pictures.read_picture(path)
+    elif path.name.lower().endswith(volumes.SUFFIXES):
+        pixels, spacing = volumes.read_volume(path)
+    elif pictures.is_jsrt(path):
+        pixels = pictures.read_jsrt(path)
+    else:
+        raise DataError("The file is none of DICOM, PNG, JPEG, TIFF, NIfTI, MetaImage and NRRD.")
+    return _without_header(1 - pixels if inverted else pixels, choices, spacing)
+
+
+def is_dicom(start: bytes) -> bool:
+    """Whether a file that begins like this is DICOM, whatever it is called."""
+    return start[128:132] == b"DICM"
 
 
 def _start(path: Path) -> bytes:
@@ -114,67 +124,16 @@ def _start(path: Path) -> bytes:
         raise DataError(f"The file cannot be opened ({type(problem).__name__}).") from None
 
 
-def _dicom_spacing(dataset: Any) -> Spacing:
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):  # the first is the calibrated one
-        value = dataset.get(keyword)
-        if value is not None and not isinstance(value, str) and len(value) == 2 and min(value) > 0:
-            return float(value[0]), float(value[1])
-    return np.nan, np.nan
-
-
-def _picture(path: Path) -> NDArray[np.float32]:
-    try:
-        with Image.open(path) as opened:
-            _refuse_size(opened.width, opened.height)
-            picture = ImageOps.exif_transpose(opened)
-            values = np.asarray(picture.convert("RGBA") if picture.mode in {"P", "PA"} else picture)
-    except DataError:
-        raise
-    except Exception as problem:  # a damaged picture makes PIL raise almost any kind
-        raise DataError(f"The picture cannot be decoded ({type(problem).__name__}).") from None
-    if picture.mode in {"LA", "RGBA", "PA", "P"}:
-        if values[..., -1].min() < 255:
-            raise DataError("The picture has transparent pixels; a radiograph has none.")
-        values = values[..., :-1]
-    if values.ndim == 3:
-        if np.ptp(values, axis=-1).max() > 0:
-            raise DataError("The picture is coloured; a radiograph is grey.")
-        values = values[..., 0]
-    return _by_type(values if picture.mode != "I" else values.astype(np.uint16))
-
-
-def _refuse_size(width: int, height: int) -> None:
-    if width * height > LARGEST_AREA:
-        raise DataError(f"The picture has {height} x {width} pixels; a radiograph has at most {LARGEST_AREA:,}.")
-
-
-def _volume(path: Path) -> tuple[NDArray[np.float32], Spacing]:
-    try:
-        header = sitk.ImageFileReader()
-        header.SetFileName(str(path))
-        header.ReadImageInformation()
-        size, components = header.GetSize(), header.GetNumberOfComponents()
-        spacing = header.GetSpacing()
-    except RuntimeError:
-        raise DataError("The NIfTI or MetaImage header cannot be read.") from None
-    if len(size) < 2 or any(extent != 1 for extent in size[2:]) or components != 1:
-        raise DataError("The file holds a volume, a series or several channels; a radiograph is one grey plane.")
-    _refuse_size(size[0], size[1])
-    try:
-        values = sitk.GetArrayFromImage(header.Execute())
-    except RuntimeError:
-        raise DataError("The NIfTI or MetaImage pixels cannot be read.") from None
-    return _by_type(values.reshape(size[1], size[0])), (float(spacing[1]), float(spacing[0]))
-
-
-def _by_type(values: NDArray[Any]) -> NDArray[np.float32]:
-    if values.dtype == bool:
-        return values.astype(np.float32)
-    if values.dtype in (np.uint8, np.uint16, np.dtype(">u2")):
-        return (values / np.float32(np.iinfo(values.dtype).max)).astype(np.float32)
-    if not np.isfinite(values).all():
-        raise DataError("The image holds values that are not numbers.")
-    low, high = float(values.min()), float(values.max())
-    if (low >= 0 and high <= 1) or low == high:
-        return np.asarray(np.clip(values, 0, 1), dtype=np.float32)
-    return np.asarray((values - low) / (high - low), dtype=np.float32)
+def _without_header(pixels: NDArray[np.float32], choices: Choices, spacing: Spacing | None = None) -> Reading:
+    """What a format that tells no polarity gives: taken as it is, with what the picture shows of its polarity."""
+    content, contrast = content_on_polarity(pixels, choices)
+    is_turned = content == "disagrees" and choices.wrong_polarity == "turn"
+    facts = Facts(
+        polarity="turned" if is_turned else "as tagged",
+        polarity_content=content,
+        lung_contrast=contrast,
+        row_spacing_mm=None if spacing is None else spacing[0],
+        column_spacing_mm=None if spacing is None else spacing[1],
+        spacing_source="unknown" if spacing is None else "image",
+    )
+    return Reading(1 - pixels if is_turned else pixels, facts, Geometry.whole(pixels.shape))

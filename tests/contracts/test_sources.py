@@ -107,7 +107,7 @@ def test_a_source_keeps_the_contract(name: str, tmp_path: Path) -> None:
         assert one.hospital
         assert one.view in {"PA", "AP", "unknown"}
         assert one.device
-        assert one.mask is None or one.mask.is_file()
+        assert all(mask.is_file() for mask in one.masks)
     for refusal in refused:
         assert refusal.reason.endswith(".")
         assert not re.search(r"Doe|/|\.png|\.dcm|\.txt", refusal.reason)

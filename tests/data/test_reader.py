@@ -12,7 +12,8 @@ from PIL import Image
 
 from medtea.core.errors import DataError
 from medtea.data.dicom_files import VENDORS, write_radiograph
-from medtea.data.reader import RadiographReader, read_mask, read_radiograph
+from medtea.data.monai_reader import RadiographReader
+from medtea.data.reader import read_mask, read_radiograph
 
 
 def made_picture() -> np.ndarray:
@@ -133,7 +134,7 @@ def test_values_without_a_known_range_run_from_smallest_to_largest(tmp_path: Pat
         ("x.png", b"\x89PNG\r\n\x1a\nbroken", "cannot be decoded"),
         ("x.nii", b"broken", "header cannot be read"),
         ("x.mha", b"", "header cannot be read"),
-        ("x.txt", b"text", "none of DICOM, PNG, JPEG, NIfTI and MetaImage"),
+        ("x.txt", b"text", "none of DICOM, PNG, JPEG, TIFF, NIfTI, MetaImage and NRRD"),
     ],
 )
 def test_broken_files_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:

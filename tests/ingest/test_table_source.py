@@ -22,7 +22,7 @@ def test_a_row_becomes_a_candidate(tmp_path: Path) -> None:
     assert isinstance(first, Candidate)
     assert (first.hospital, first.patient, first.view, first.finding) == ("alpha", "alpha/Doe1", "PA", "Normal")
     assert first.path == (tmp_path / "t/images/alpha-0.png").resolve()
-    assert first.mask == (tmp_path / "t/masks/alpha-0.png").resolve()
+    assert first.masks == ((tmp_path / "t/masks/alpha-0.png").resolve(),)
     assert (first.study, first.device) == (None, "unknown")
 
 
@@ -94,3 +94,15 @@ def test_the_shared_radiographs_are_all_found() -> None:
     result = found(Settings(path=SHARED / "data/cxr/manifest.csv"))
     assert len(result) == 2647
     assert all(isinstance(one, Candidate) for one in result)
+
+
+def test_a_row_may_name_a_mask_of_each_lung(tmp_path: Path) -> None:
+    made_table(tmp_path / "t")
+    row = {"image": "images/alpha-0.png", "hospital": "alpha", "mask": "masks/alpha-0.png | masks/alpha-2.png"}
+    settings = Settings(path=write_table(tmp_path / "t", [row]))
+    (one,) = found(settings)
+    assert isinstance(one, Candidate)
+    assert [mask.name for mask in one.masks] == ["alpha-0.png", "alpha-2.png"]
+    before = Source(settings, workspace=tmp_path, seed=0).fingerprint()
+    (tmp_path / "t/masks/alpha-2.png").write_bytes(b"other")
+    assert Source(settings, workspace=tmp_path, seed=0).fingerprint() != before

@@ -7,8 +7,8 @@ is registered: the file's name is the name in the config.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +29,10 @@ class Candidate:
         view: "PA", "AP" or "unknown".
         device: Maker and model, "unknown" where nothing is said.
         finding: The label as the source writes it, None where there is none.
-        mask: A lung mask on the radiograph's grid, None where there is none.
+        mask: A lung mask on the radiograph's grid, or several that are united; None where there is none.
+        instance: The source's own number of the image, as labels may be joined by it; None where there is none.
+        is_inverted: Whether the source says that a picture without a header is dark where the body is dense.
+        acquisition: With what and how it was taken, see `medtea.ingest.acquisition`; never written out as it is.
     """
 
     file: str
@@ -40,7 +43,17 @@ class Candidate:
     view: str
     device: str
     finding: str | None
-    mask: Path | None
+    mask: Path | tuple[Path, ...] | None
+    instance: str | None = None
+    is_inverted: bool = False
+    acquisition: Mapping[str, str | float] = field(default_factory=dict, hash=False)
+
+    @property
+    def masks(self) -> tuple[Path, ...]:
+        """The files of the mask."""
+        if self.mask is None:
+            return ()
+        return self.mask if isinstance(self.mask, tuple) else (self.mask,)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A CSV with one row per image: PNG, JPEG, NIfTI, MetaImage or DICOM files named by a column."""
+"""A CSV with one row per image: DICOM, PNG, JPEG, TIFF, NIfTI, MetaImage or NRRD files named by a column."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.settings import StrictSettings
 from medtea.data.views import NOT_FRONTAL, UNKNOWN, view_from_words
+from medtea.ingest.labels import SEVERAL
 from medtea.ingest.sources.source import Candidate, Refused, file_digest, fingerprint_of, inside
 
 Row = dict[str, str]
@@ -26,7 +27,7 @@ class Settings(StrictSettings):
     finding: str | None = "finding"
     view: str | None = "view"
     mask: str | None = "mask"
-    """Path of a lung mask on the image's grid; may be empty."""
+    """Path of a lung mask on the image's grid, or several with a bar between them; may be empty."""
     study: str | None = None
     hospitals: tuple[str, ...] = ()
     """Only rows of these hospitals; all when empty."""
@@ -56,10 +57,10 @@ class Source:
 
     def fingerprint(self) -> str:
         """See the contract; the table's own place does not count."""
-        columns = [self.settings.image, *([self.settings.mask] if self.settings.mask else [])]
-        named = [row[column] for row in self.rows() for column in columns if row[column]]
+        masks = [name for row in self.rows() for name in (self._value(row, "mask") or "").split(SEVERAL)]
+        named = [row[self.settings.image] for row in self.rows()] + [name.strip() for name in masks]
         files = []
-        for name in named:
+        for name in filter(None, named):
             try:
                 files.append(inside(self.folder, name))
             except DataError:
@@ -121,7 +122,8 @@ class Source:
                 view=view,
                 device=UNKNOWN,
                 finding=self._value(row, "finding"),
-                mask=inside(self.folder, mask) if mask else None,
+                mask=tuple(inside(self.folder, part.strip()) for part in mask.split(SEVERAL)) if mask else None,
+                instance=row[self.settings.image],
             )
         except DataError as reason:
             return Refused(file, hospital, str(reason))
