@@ -27,6 +27,7 @@ from medtea.ingest.decode import MASK, PICTURE, parts_of
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
 from medtea.ingest.labels import UNMATCHED, Labels, LabelSettings, label_of
 from medtea.ingest.quality import How
+from medtea.ingest.scan import accepting
 from medtea.ingest.sources.source import Candidate, Refused, Source
 from medtea.ingest.splits import split_patients
 from medtea.ingest.store import Store
@@ -146,7 +147,12 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     index = IndexArtefact(stage.folder)
     if stage.is_finished:
         return index
-    with LocalPool(settings.limits) as pool, as_current(pool), Store(work.folder / STORE, settings.limits) as store:
+    with (
+        LocalPool(settings.limits) as pool,
+        as_current(pool),
+        accepting(settings.reading.accept),
+        Store(work.folder / STORE, settings.limits) as store,
+    ):
         found = list(labels.joined(source.find()) if labels else source.find())
         if labels:
             write_csv(stage.folder / "labels_unmatched.csv", labels.unmatched, UNMATCHED)
