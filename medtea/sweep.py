@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -107,7 +108,8 @@ def sweep(
         chosen = chosen.model_copy(update={"distil": tuple(kept)})
         return Unit(pipeline, chosen, folder / f"seed_{seed}", until, part, device)
 
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_with_parent) as pool:
 
         def start(seed: int, part: str) -> Future[Done]:
             return pool.submit(_do, unit(seed, part), threads)
@@ -135,6 +137,18 @@ def sweep(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return failed
+
+
+def _end_with_parent() -> None:
+    """A killed command takes its processes with it; else they would go on training beside those of the next one."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _do(unit: Unit, threads: int) -> Done:

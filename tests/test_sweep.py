@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +153,42 @@ def test_what_is_for_several_seeds_is_said_to_be_so(finished: Path, tmp_path: Pa
     assert "--seeds 0,1,2" in str(found.exception)
     found = CliRunner().invoke(cli.app, ["run", str(finished / "sweep.yaml"), "--only", "tee"])
     assert "there is no such student. Allowed: erm, tea" in str(found.exception)
+
+
+def test_a_killed_sweep_takes_its_processes_with_it(tmp_path: Path) -> None:
+    content = config(made_digits(tmp_path / "digits"))
+    content["teach"]["loop"] = {"epochs": 10_000, "batch_size": 16}
+    write_config(tmp_path / "sweep.yaml", content)
+    command = [sys.executable, "-m", "medtea.cli", "run", str(tmp_path / "sweep.yaml"), "--to", str(tmp_path / "runs")]
+    running = subprocess.Popen([*command, "--no-tracking"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: all((tmp_path / f"runs/seed_{seed}/teach/checkpoint.pt").is_file() for seed in (0, 1)))
+        below = children(running.pid)
+        assert len(below) >= 2
+    finally:
+        running.kill()
+        running.wait()
+    wait_for(lambda: not any(alive(child) for child in below))
+
+
+def status(process: int) -> list[str]:
+    """State and parent first; nothing of a process that is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return []
+
+
+def alive(process: int) -> bool:
+    return bool(status(process)) and status(process)[0] != "Z"
+
+
+def children(parent: int) -> list[int]:
+    everyone = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [process for process in everyone if status(process)[1:2] == [str(parent)]]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.2)

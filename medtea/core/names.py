@@ -90,6 +90,16 @@ class IndexArtefact(Artefact):
         return self.folder / "index.parquet"
 
     @property
+    def acquisition(self) -> Path:
+        """Parquet, row i for radiograph i: with what and how it was taken (columns: see medtea.data.acquisition)."""
+        return self.folder / "acquisition.parquet"
+
+    @property
+    def duplicates(self) -> Path:
+        """CSV of pairs of radiographs that are nearly one picture."""
+        return self.folder / "duplicates.csv"
+
+    @property
     def radiographs(self) -> Path:
         """Float16 (radiographs, size, size) in [0, 1], bright is dense; of scenes (images, 3, size, size)."""
         return self.folder / "radiographs.npy"

@@ -1,285 +1,213 @@
 """The pixels of a DICOM radiograph as numbers in [0, 1], bright where the body is dense.
 
 The grey values go the Standard's way (PS3.3 C.11, PS3.4 N.2): stored value -> modality transformation -> VOI
-transformation -> polarity. `apply_windowing` and `apply_voi` of pydicom are not used: the first turns the image
-over when RescaleSlope is negative, the second wraps round in tables of 8-bit entries that are longer than 256.
+transformation -> polarity. Then the sides: cropped to the exposed field, upright, square pixels.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import math
-import re
-import warnings
-from collections.abc import Iterator
+import functools
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from medtea.core.errors import DataError
-from medtea.data.views import NOT_FRONTAL, view_of
-
-MODALITIES = ("CR", "DX")
-PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2")
-VOI_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
-# What may be quoted of a header: PS3.3's terms, and vendors' words, that stand where a radiograph has another one.
-TERMS = frozenset(
-    re.findall(
-        r"\S+",
-        """AR BI BMD CR CT DG DM DOC DR DX ECG EPS ES FID GM HC HD IO IVOCT IVUS KO LS MG MR NM OAM OCT OP OPM OPT OPV
-        OSS OT PR PT PX REG RESP RF RG RTDOSE RTIMAGE RTPLAN RTRECORD RTSTRUCT RWV SEG SM SMR SR SRF ST TG US VA XA XC
-        MONOCHROME1 MONOCHROME2 PALETTE COLOR RGB HSV ARGB CMYK YBR_FULL YBR_FULL_422 YBR_PARTIAL_420 YBR_ICT YBR_RCT
-        AP PA LL RL LLD RLD LLO RLO LAO RAO LPO RPO LAT LATERAL SAGITTAL DECUBITUS LORDOTIC OBL OBLIQUE LEFT RIGHT
-        LINEAR LINEAR_EXACT SIGMOID CUBIC in ViewCodeSequence""",
-    )
+from medtea.data.choices import Choices
+from medtea.data.dicom.accept import (
+    GREY,
+    LARGEST_AREA,
+    is_derived,
+    is_for_processing,
+    is_secondary_capture,
+    refuse_unusable,
 )
-# 64 M pixels: four times a large detector (4,300 x 3,500), checked before anything is decoded.
-LARGEST_AREA = 64_000_000
-SMALLEST_SIDE = 16
+from medtea.data.dicom.field import Field, field_of, in_words
+from medtea.data.dicom.grey import after_modality, after_voi, window
+from medtea.data.dicom.header import open_dicom, quiet_pydicom, side_number, side_values
+from medtea.data.dicom.spacing import Spacing, spacing_of
+from medtea.data.dicom.stored import Stored, is_lossy, overlays_in, stored_of, stored_range, syntax_of
+from medtea.data.facts import Facts, Reading
+from medtea.data.geometry import Geometry, Turn, square_shape, turn_to_upright
+from medtea.data.polarity import content_on_polarity, polarity_conflict, tags_on_polarity
+from medtea.data.views import NOT_FRONTAL, view_and_source
 
-Range = tuple[float, float]
+__all__ = [
+    "LARGEST_AREA",
+    "USUAL",
+    "open_dicom",
+    "polarity_conflict",
+    "quiet_pydicom",
+    "radiograph_from",
+    "read_dataset",
+    "read_dicom",
+    "refuse_unusable",
+    "stored_range",
+    "window",
+]
+
+USUAL = Choices()
 
 
-@contextlib.contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Within it pydicom neither warns nor logs: its warnings quote values of the header, names among them."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+def read_dicom(path: Path, choices: Choices = USUAL, modality: str | None = None) -> Reading:
+    """The radiograph in a DICOM file, with what was done to it.
 
-
-def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
-    """The file's data set.
+    Args:
+        path: The file.
+        choices: How it is read.
+        modality: What stands for Modality (0008,0060) where that is missing.
 
     Raises:
-        DataError: it is not a DICOM file, or its header is damaged.
+        DataError: it is not DICOM, or not a radiograph that is to be taken. The text names the element and what is
+            allowed.
     """
-    with quiet_pydicom():
-        try:
-            return pydicom.dcmread(path, stop_before_pixels=header_only)
-        except InvalidDicomError:
-            raise DataError("The file is not DICOM: the prefix DICM is missing after the preamble.") from None
-        except Exception as problem:  # a damaged file makes pydicom raise almost any kind
-            raise DataError(f"The DICOM header cannot be read ({type(problem).__name__}).") from None
+    dataset = open_dicom(path)
+    if modality and not dataset.get("Modality"):
+        dataset.Modality = modality
+    return read_dataset(dataset, choices)
 
 
-def radiograph_from(dataset: Dataset) -> NDArray[np.float32]:
+def radiograph_from(dataset: Dataset, choices: Choices = USUAL) -> NDArray[np.float32]:
+    """The pixels alone of `read_dataset`."""
+    return read_dataset(dataset, choices).pixels
+
+
+def read_dataset(dataset: Dataset, choices: Choices = USUAL) -> Reading:
     """The radiograph in a data set, (rows, columns), in [0, 1], bright where the body is dense.
 
-    With a VOI table or window, [0, 1] is that window; without one, the whole range that BitsStored and
-    PixelRepresentation allow. Only the first table or window is used, and a table wins over a window.
-    PhotometricInterpretation alone decides the polarity: it is required in every image, PresentationLUTShape is not,
-    and see `polarity_conflict`.
+    PhotometricInterpretation alone decides the polarity: it is required in every image, PresentationLUTShape is not;
+    the facts say whether the two agree, and whether the picture does. What is no image, padding and what lies outside
+    of shutter and collimator, is 0 after the polarity, as air is.
 
     Raises:
-        DataError: this is not a frontal projection radiograph with usable pixels. The text names the element and
+        DataError: this is not a radiograph that is to be taken, with usable pixels. The text names the element and
             what is allowed.
     """
     with quiet_pydicom():
         try:
-            refuse_unusable(dataset)
-            stored = _stored_values(dataset)
-            values, lowest, highest = _modality(dataset, stored)
-            grey = _voi(dataset, values, (lowest, highest))
+            refuse_unusable(dataset, choices.accept)
+            return _read(dataset, choices)
         except DataError:
             raise
         except Exception as problem:  # damaged elements make pydicom raise almost any kind
             raise DataError(f"An element that the pixels depend on is damaged ({type(problem).__name__}).") from None
-    if grey.min() == grey.max():
-        raise DataError("All pixels are equal after the VOI transformation; a radiograph has contrast.")
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        grey = 1.0 - grey
-    return grey.astype(np.float32)
 
 
-def polarity_conflict(dataset: Dataset) -> bool:
-    """Whether PresentationLUTShape (2050,0020) contradicts PhotometricInterpretation, against PS3.3 C.8.11.3.1.
+def _read(dataset: Dataset, choices: Choices) -> Reading:
+    stored = stored_of(dataset)
+    field = field_of(dataset) if choices.field == "crop" else Field((0, dataset.Rows, 0, dataset.Columns))
+    top, bottom, left, right = field.box
+    places = stored.places[top:bottom, left:right]
+    seen = places if field.inside is None else places[field.inside]
 
-    Viewers disagree about such files: look at some before using them.
-    """
-    expected = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}.get(str(dataset.get("PhotometricInterpretation")))
-    shape = str(dataset.get("PresentationLUTShape") or "")
-    return expected is not None and shape in {"INVERSE", "IDENTITY"} and shape != expected
+    @functools.cache
+    def counts() -> NDArray[np.int64]:
+        return stored.counts(seen)
 
+    values, full, modality_step = after_modality(dataset, stored.values)
+    shown = after_voi(dataset, values, full, counts=counts, choices=choices)
+    turned_by_tag = dataset.PhotometricInterpretation == "MONOCHROME1"
+    pixels = _rendered(1 - shown.grey if turned_by_tag else shown.grey, stored, places, field)
+    _refuse_flat(pixels, stored, seen)
 
-def refuse_unusable(dataset: Dataset) -> None:
-    """Returns when the header is that of a frontal radiograph; needs no pixel data.
+    turn, orientation = _turn(dataset, choices)
+    spacing = spacing_of(dataset).turned(turn)
+    upright = (places.shape[1], places.shape[0]) if turn.transpose else (places.shape[0], places.shape[1])
+    shape = square_shape(upright, spacing.aspect) if choices.aspect == "square" else None
+    geometry = Geometry((int(dataset.Rows), int(dataset.Columns)), field.box, turn, shape)
 
-    Raises:
-        DataError: naming the first element that stands in the way.
-    """
-    with quiet_pydicom():
-        try:
-            _refuse_what(dataset)
-            _refuse_shape(dataset)
-        except DataError:
-            raise
-        except Exception as problem:  # damaged elements make pydicom raise almost any kind
-            raise DataError(f"An element of the header is damaged ({type(problem).__name__}).") from None
-
-
-def _refuse_what(dataset: Dataset) -> None:
-    modality = dataset.get("Modality")
-    if modality not in MODALITIES:
-        raise DataError(f"Modality (0008,0060) is {_shown(modality)}; a projection radiograph is CR or DX.")
-    photometric = dataset.get("PhotometricInterpretation")
-    if photometric not in PHOTOMETRIC:
-        raise DataError(
-            f"PhotometricInterpretation (0028,0004) is {_shown(photometric)}; a radiograph is MONOCHROME1 or "
-            "MONOCHROME2."
-        )
-    if view_of(dataset) == NOT_FRONTAL:
-        view = dataset.get("ViewPosition") or "in ViewCodeSequence"
-        raise DataError(f"ViewPosition (0018,5101) is {_shown(view)}; a frontal radiograph is PA or AP.")
-
-
-def _refuse_shape(dataset: Dataset) -> None:
-    _require("SamplesPerPixel (0028,0002)", dataset.get("SamplesPerPixel", 1), lowest=1, highest=1)
-    _require("NumberOfFrames (0028,0008)", dataset.get("NumberOfFrames") or 1, lowest=1, highest=1)
-    _require("Rows (0028,0010)", dataset.get("Rows"), lowest=SMALLEST_SIDE, highest=65_535)
-    _require("Columns (0028,0011)", dataset.get("Columns"), lowest=SMALLEST_SIDE, highest=65_535)
-    if dataset.Rows * dataset.Columns > LARGEST_AREA:
-        raise DataError(
-            f"Rows (0028,0010) x Columns (0028,0011) is {dataset.Rows} x {dataset.Columns}; a radiograph has at most "
-            f"{LARGEST_AREA:,} pixels."
-        )
-    _require("BitsAllocated (0028,0100)", dataset.get("BitsAllocated"), lowest=8, highest=16)
-    _require("BitsStored (0028,0101)", dataset.get("BitsStored"), lowest=2, highest=dataset.BitsAllocated)
-    _require("PixelRepresentation (0028,0103)", dataset.get("PixelRepresentation"), lowest=0, highest=1)
+    view, view_source = view_and_source(dataset)
+    placed = geometry.place_cropped(pixels)
+    content, contrast = ("unsure", None) if view == NOT_FRONTAL else content_on_polarity(placed, choices)
+    polarity = "as tagged"
+    if content == "disagrees" and choices.wrong_polarity == "turn":
+        turned = _rendered(shown.grey if turned_by_tag else 1 - shown.grey, stored, places, field)
+        placed, polarity = geometry.place_cropped(turned), "turned"
+    facts = Facts(
+        modality_step=modality_step,
+        voi=shown.voi,
+        voi_function=shown.function,
+        voi_low=shown.low,
+        voi_high=shown.high,
+        polarity=polarity,
+        polarity_content=content,
+        lung_contrast=contrast,
+        unused_bits=stored.unused_bits,
+        padding_share=1 - float(counts().sum()) / seen.size if stored.padding.any() else 0.0,
+        field=field.said_by,
+        field_box=None if field.said_by in {"whole", "implausible"} else in_words(field.box),
+        orientation=orientation,
+        view=view,
+        view_source=view_source or None,
+    )
+    return Reading(placed, _with_spacing(_with_tags(facts, dataset), spacing, shape), geometry)
 
 
-def _require(element: str, value: object, *, lowest: int, highest: int) -> None:
-    if not isinstance(value, int) or not lowest <= value <= highest:
-        allowed = str(lowest) if lowest == highest else f"between {lowest} and {highest}"
-        raise DataError(f"{element} is {_shown(value)}; it must be {allowed}.")
+def _rendered(
+    grey: NDArray[np.float64], stored: Stored, places: NDArray[np.unsignedinteger], field: Field
+) -> NDArray[np.float32]:
+    """Every pixel by its place in the list of grey values; what is no image is dark."""
+    table = np.where(stored.padding, 0.0, grey).astype(np.float32)
+    pixels = np.take(table, places, mode="clip")  # no place is outside; "clip" spares a buffer
+    if field.inside is not None:
+        pixels[~field.inside] = 0
+    return np.asarray(pixels)
 
 
-def _shown(value: object) -> str:
-    """A header's value in quotes if it is a number or made of TERMS; any other word may name a patient."""
-    if value is None or value == "":
-        return "missing"
-    known = isinstance(value, int | float) or TERMS.issuperset(str(value).split())
-    return f"'{value}'" if known else "something else"
-
-
-def _stored_values(dataset: Dataset) -> NDArray[np.int64]:
-    """Stored values, (Rows, Columns), without the bits above BitsStored, which may hold overlays."""
-    if "PixelData" not in dataset:
-        raise DataError("PixelData (7FE0,0010) is missing; the file holds no image.")
-    syntax = _syntax_name(dataset)
-    try:
-        decoded = np.asarray(dataset.pixel_array)
-    except Exception as problem:  # the decoders raise almost any kind
-        raise DataError(
-            f"PixelData (7FE0,0010) cannot be decoded ({syntax}; {type(problem).__name__}); it is damaged or in a "
-            "transfer syntax that no installed decoder reads."
-        ) from None
-    if decoded.shape != (dataset.Rows, dataset.Columns):
-        raise DataError("PixelData (7FE0,0010) decodes to another shape than Rows x Columns.")
-    if decoded.min() == decoded.max():
+def _refuse_flat(pixels: NDArray[np.float32], stored: Stored, seen: NDArray[np.unsignedinteger]) -> None:
+    if pixels.min() != pixels.max():
+        return
+    if len(np.unique(stored.values[np.unique(seen)])) == 1:
         raise DataError("PixelData (7FE0,0010) holds one value everywhere; a radiograph has contrast.")
-    return _without_unused_bits(decoded.astype(np.int64), dataset)
+    raise DataError("All pixels are equal after the VOI transformation; a radiograph has contrast.")
 
 
-def _without_unused_bits(values: NDArray[np.int64], dataset: Dataset) -> NDArray[np.int64]:
-    # Sign extension from BitsStored; both lines change nothing where the unused bits are as they should be.
-    mask, half = (1 << dataset.BitsStored) - 1, 1 << (dataset.BitsStored - 1)
-    if dataset.PixelRepresentation == 0:
-        return np.asarray(values & mask)
-    return np.asarray(((values + half) & mask) - half)
+def _turn(dataset: Dataset, choices: Choices) -> tuple[Turn, str]:
+    orientation = side_values(dataset, "PatientOrientation")
+    if not orientation:
+        return Turn(), "unknown"
+    turn = turn_to_upright(orientation)
+    if turn is None:
+        return Turn(), "unusable"
+    if choices.orientation == "flag" and turn != Turn():
+        return Turn(), f"not done: {turn.in_words}"
+    return turn, turn.in_words
 
 
-def _syntax_name(dataset: Dataset) -> str:
-    uid = getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID")
-    return uid.name if uid is not None and uid.is_transfer_syntax else "unknown transfer syntax"
+def _with_tags(facts: Facts, dataset: Dataset) -> Facts:
+    syntax, flip = syntax_of(dataset), side_values(dataset, "FieldOfViewHorizontalFlip")
+    photometric = dataset.PhotometricInterpretation
+    return replace(
+        facts,
+        transfer_syntax=None if syntax is None else syntax.keyword,
+        lossy=is_lossy(dataset),
+        bits_allocated=int(dataset.BitsAllocated),
+        bits_stored=int(dataset.BitsStored),
+        signed=dataset.PixelRepresentation == 1,
+        overlays=overlays_in(dataset),
+        photometric=str(photometric),
+        polarity_tags=tags_on_polarity(dataset) if photometric in GREY else None,
+        detector_flip={"YES": True, "NO": False}.get(str(flip[0]).strip().upper()) if flip else None,
+        detector_rotation=side_number(dataset, "FieldOfViewRotation"),
+        secondary_capture=is_secondary_capture(dataset),
+        derived=is_derived(dataset),
+        for_processing=is_for_processing(dataset),
+        frames=int(dataset.get("NumberOfFrames") or 1),
+    )
 
 
-def stored_range(dataset: Dataset) -> Range:
-    """The smallest and largest value that BitsStored bits can hold, by PixelRepresentation."""
-    levels = 1 << dataset.BitsStored
-    return (-(levels // 2), levels // 2 - 1) if dataset.PixelRepresentation else (0, levels - 1)
-
-
-def _modality(dataset: Dataset, stored: NDArray[np.int64]) -> tuple[NDArray[Any], float, float]:
-    """Values after ModalityLUTSequence or rescale, and the range they can take (PS3.3 C.11.1)."""
-    table = dataset.get("ModalityLUTSequence")
-    if table:
-        values, top = _looked_up(stored, table[0], dataset)
-        return values, 0.0, top
-    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
-    if slope is None or intercept is None:
-        return stored, *stored_range(dataset)
-    slope, intercept = float(slope), float(intercept)
-    if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
-        raise DataError("RescaleSlope (0028,1053) is 0 or not finite; it must be a number other than 0.")
-    ends = sorted(end * slope + intercept for end in stored_range(dataset))
-    return stored * slope + intercept, ends[0], ends[1]
-
-
-def _voi(dataset: Dataset, values: NDArray[Any], full: Range) -> NDArray[np.float64]:
-    table = dataset.get("VOILUTSequence")
-    if table:
-        looked_up, top = _looked_up(np.rint(values).astype(np.int64), table[0], dataset)
-        return np.asarray(looked_up / top, dtype=np.float64)
-    center, width = _first(dataset, "WindowCenter"), _first(dataset, "WindowWidth")
-    if center is None or width is None:
-        return np.asarray(np.clip((values - full[0]) / (full[1] - full[0]), 0, 1), dtype=np.float64)
-    function = str(dataset.get("VOILUTFunction") or "LINEAR")
-    return window(values, center=center, width=width, function=function)
-
-
-def _first(dataset: Dataset, keyword: str) -> float | None:
-    value = dataset.get(keyword)
-    if value is None or value == "":
-        return None
-    first = value if isinstance(value, str | float | int) else next(iter(value), None)
-    return None if first is None else float(first)
-
-
-def window(values: NDArray[Any], *, center: float, width: float, function: str = "LINEAR") -> NDArray[np.float64]:
-    """Values through a VOI window, as numbers in [0, 1] (PS3.3 C.11.2.1.2 and C.11.2.1.3).
-
-    Raises:
-        DataError: the function is unknown, or the width is too small for it.
-    """
-    if function not in VOI_FUNCTIONS:
-        raise DataError(
-            f"VOILUTFunction (0028,1056) is {_shown(function)}; it must be LINEAR, LINEAR_EXACT or SIGMOID."
-        )
-    least = "at least 1" if function == "LINEAR" else "above 0"
-    if not math.isfinite(center) or not math.isfinite(width) or width < (function == "LINEAR") or width <= 0:
-        raise DataError(f"WindowWidth (0028,1051) is '{width:g}'; with {function} it must be {least}.")
-    x = np.asarray(values, dtype=np.float64)
-    if function == "SIGMOID":
-        # Beyond ±700 the exponential overflows a double, and the sigmoid is 0 or 1 long before.
-        return np.asarray(1 / (1 + np.exp(np.clip(-4 * (x - center) / width, -700, 700))))
-    if function == "LINEAR":
-        center, width = center - 0.5, width - 1
-    if width == 0:
-        return np.asarray(x > center, dtype=np.float64)
-    return np.clip((x - center) / width + 0.5, 0, 1)
-
-
-def _looked_up(values: NDArray[np.int64], item: Dataset, dataset: Dataset) -> tuple[NDArray[np.int64], float]:
-    """Values through a table of the Modality or VOI LUT Sequence, and the largest output its descriptor allows."""
-    entries, first, bits = (int(number) for number in item.LUTDescriptor)
-    entries = entries or 65_536  # PS3.3 C.11.2.1.1: 0 stands for 2^16
-    if dataset.PixelRepresentation and first >= 32_768:  # written as US, meant as SS
-        first -= 65_536
-    data = item.LUTData
-    table = np.frombuffer(data, dtype="<u2") if isinstance(data, bytes) else np.asarray(data)
-    if not 8 <= bits <= 16 or len(table) < entries:
-        raise DataError("LUTDescriptor (0028,3002) does not fit LUTData (0028,3006): entries or bits are wrong.")
-    return table.astype(np.int64)[np.clip(values - first, 0, entries - 1)], float((1 << bits) - 1)
+def _with_spacing(facts: Facts, spacing: Spacing, shape: tuple[int, int] | None) -> Facts:
+    rows, columns = spacing.rows, spacing.columns
+    if shape is not None and rows is not None and columns is not None:
+        rows = columns = min(rows, columns)
+    return replace(
+        facts,
+        row_spacing_mm=rows,
+        column_spacing_mm=columns,
+        spacing_source=spacing.source,
+        magnification=spacing.magnification,
+        aspect=spacing.aspect,
+        resampled=shape is not None,
+    )

@@ -1,82 +1,55 @@
 """One door for radiographs on disk: DICOM, PNG, JPEG, TIFF, NIfTI, MetaImage and NRRD become rows x columns in [0, 1].
 
-Use it in a MONAI pipeline: `LoadImaged(keys=["radiograph"], reader=RadiographReader())`.
+Ingest's worker processes come in here, so neither MONAI nor torch does; MONAI's pipelines have `monai_reader`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from monai.data import ImageReader
-from monai.utils import MetaKeys
 from numpy.typing import NDArray
 
 from medtea.core.errors import DataError
 from medtea.data import pictures, volumes
-from medtea.data.pixels import open_dicom, polarity_conflict, radiograph_from
+from medtea.data.choices import Choices
+from medtea.data.facts import Facts, Reading
+from medtea.data.geometry import Geometry
+from medtea.data.pixels import USUAL, read_dicom
+from medtea.data.polarity import content_on_polarity
 from medtea.data.segmentations import read_segments
 
 Spacing = tuple[float, float]
 
 
-class RadiographReader(ImageReader):  # type: ignore[misc]  # MONAI has no types
-    """A MONAI reader whose arrays are (rows, columns), float32 in [0, 1], bright where the body is dense.
+def read_radiograph(path: Path) -> NDArray[np.float32]:
+    """The pixels alone of `read`, as it reads without choices.
 
-    `read` refuses nothing and `get_data` raises: when `read` of a chosen reader raises, `LoadImage` falls silently
-    to its next one, which would return the refused file transposed and in the wrong polarity.
-    The metadata hold `spacing_mm` (between rows, between columns; NaN where unknown) and `polarity_conflict`.
+    Raises:
+        DataError: the file is not a usable radiograph.
     """
-
-    def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:
-        """True for every name: what a file is stands in its first bytes, and DICOM files often have no suffix."""
-        return bool(filename)
-
-    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> list[Path]:  # noqa: ARG002 (MONAI's signature)
-        """The paths, unopened."""
-        names: list[Any] = list(data) if isinstance(data, list | tuple) else [data]
-        return [Path(name) for name in names]
-
-    def get_data(self, img: list[Path]) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """The radiograph and its metadata.
-
-        Raises:
-            DataError: the file is not a usable radiograph, or more than one was given.
-        """
-        if len(img) != 1:
-            raise DataError(f"{len(img)} files were given as one radiograph; give one.")
-        radiograph, spacing, conflict = _load(img[0])
-        affine = np.diag([*np.nan_to_num(np.array(spacing), nan=1.0), 1.0, 1.0])
-        return radiograph, {
-            MetaKeys.AFFINE.value: affine,
-            MetaKeys.ORIGINAL_AFFINE.value: affine.copy(),
-            MetaKeys.SPATIAL_SHAPE.value: np.array(radiograph.shape),
-            MetaKeys.ORIGINAL_CHANNEL_DIM.value: float("nan"),  # MONAI's word for "no channel axis"
-            "spacing_mm": np.array(spacing),
-            "polarity_conflict": conflict,
-        }
+    return read(path).pixels
 
 
-def read_radiograph(path: Path, *, inverted: bool = False, modality: str | None = None) -> NDArray[np.float32]:
-    """The radiograph in a file, (rows, columns), in [0, 1], bright where the body is dense.
+def read(path: Path, choices: Choices = USUAL, *, inverted: bool = False, modality: str | None = None) -> Reading:
+    """The radiograph in a file, (rows, columns), in [0, 1], bright where the body is dense; and what was done to it.
 
-    DICOM as in `radiograph_from`. Pictures and volumes (`read_picture`, `read_volume`) are taken to be bright where
-    dense.
+    DICOM as in `read_dataset`; a mask that lies on the file's own grid follows by `Reading.geometry`. Pictures and
+    volumes (`read_picture`, `read_volume`) are taken to be bright where dense.
 
     Args:
         path: The file.
+        choices: How radiographs are read.
         inverted: Whether whoever wrote the picture or volume says that it is dark where dense. DICOM says it itself.
         modality: Modality of a DICOM file in whose header it is missing, if its source says it.
 
     Raises:
         DataError: the file is not a usable radiograph.
     """
-    radiograph, _, _ = _load(Path(path), modality)
-    if radiograph.min() == radiograph.max():
+    reading = load_radiograph(Path(path), choices, inverted=inverted, modality=modality)
+    if reading.pixels.min() == reading.pixels.max():
         raise DataError("All pixels are equal; a radiograph has contrast.")
-    return 1 - radiograph if inverted and not is_dicom(_start(path)) else radiograph
+    return reading
 
 
 def read_mask(
@@ -118,25 +91,30 @@ def _mask(path: Path, segments: tuple[str, ...]) -> NDArray[np.bool_]:
     return np.asarray(values >= max(values.max() / 2, 1e-6))
 
 
+def load_radiograph(path: Path, choices: Choices, *, inverted: bool = False, modality: str | None = None) -> Reading:
+    """As `read`, whatever the contrast.
+
+    Raises:
+        DataError: the file is not a usable radiograph.
+    """
+    start = _start(path)
+    if is_dicom(start):
+        return read_dicom(path, choices, modality)
+    spacing = None
+    if start.startswith(pictures.STARTS):
+        pixels = pictures.read_picture(path)
+    elif path.name.lower().endswith(volumes.SUFFIXES):
+        pixels, spacing = volumes.read_volume(path)
+    elif pictures.is_jsrt(path):
+        pixels = pictures.read_jsrt(path)
+    else:
+        raise DataError("The file is none of DICOM, PNG, JPEG, TIFF, NIfTI, MetaImage and NRRD.")
+    return _without_header(1 - pixels if inverted else pixels, choices, spacing)
+
+
 def is_dicom(start: bytes) -> bool:
     """Whether a file that begins like this is DICOM, whatever it is called."""
     return start[128:132] == b"DICM"
-
-
-def _load(path: Path, modality: str | None = None) -> tuple[NDArray[np.float32], Spacing, bool]:
-    start = _start(path)
-    if start[128:132] == b"DICM":
-        dataset = open_dicom(path)
-        if modality and not dataset.get("Modality"):
-            dataset.Modality = modality
-        return radiograph_from(dataset), _dicom_spacing(dataset), polarity_conflict(dataset)
-    if start.startswith(pictures.STARTS):
-        return pictures.read_picture(path), (np.nan, np.nan), False
-    if path.name.lower().endswith(volumes.SUFFIXES):
-        return *volumes.read_volume(path), False
-    if pictures.is_jsrt(path):
-        return pictures.read_jsrt(path), (np.nan, np.nan), False
-    raise DataError("The file is none of DICOM, PNG, JPEG, TIFF, NIfTI, MetaImage and NRRD.")
 
 
 def _start(path: Path) -> bytes:
@@ -147,9 +125,16 @@ def _start(path: Path) -> bytes:
         raise DataError(f"The file cannot be opened ({type(problem).__name__}).") from None
 
 
-def _dicom_spacing(dataset: Any) -> Spacing:
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):  # the first is the calibrated one
-        value = dataset.get(keyword)
-        if value is not None and not isinstance(value, str) and len(value) == 2 and min(value) > 0:
-            return float(value[0]), float(value[1])
-    return np.nan, np.nan
+def _without_header(pixels: NDArray[np.float32], choices: Choices, spacing: Spacing | None = None) -> Reading:
+    """What a format that tells no polarity gives: taken as it is, with what the picture shows of its polarity."""
+    content, contrast = content_on_polarity(pixels, choices)
+    is_turned = content == "disagrees" and choices.wrong_polarity == "turn"
+    facts = Facts(
+        polarity="turned" if is_turned else "as tagged",
+        polarity_content=content,
+        lung_contrast=contrast,
+        row_spacing_mm=None if spacing is None else spacing[0],
+        column_spacing_mm=None if spacing is None else spacing[1],
+        spacing_source="unknown" if spacing is None else "image",
+    )
+    return Reading(1 - pixels if is_turned else pixels, facts, Geometry.whole(pixels.shape))

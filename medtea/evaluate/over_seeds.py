@@ -14,7 +14,7 @@ from medtea.core.progress import track
 from medtea.core.seeds import numpy_generator
 from medtea.core.work import read_json
 from medtea.evaluate.by_hospital import compared, headline, headline_of, role_of
-from medtea.metrics.intervals import Group, Statistic, mean_over_groups
+from medtea.metrics.intervals import Drawn, Group
 
 CONTROLS = ("erm", "feature_distil", "teacher")
 """Whom every method is compared with, where they are there."""
@@ -40,50 +40,36 @@ def over_seeds(runs: Sequence[Path], *, methods: Sequence[str], replicates: int,
     roles = {str(group): role_of(part) for group, part in everything.groupby("group", sort=True)}
     groups = sorted(roles, key=lambda group: (roles[group] == "ood", group))
     parts = {
-        (run, str(method), str(group)): part.sort_values("radiograph")
+        (str(group), str(method), run): part.sort_values("radiograph")
         for run, table in scores.items()
         for (method, group), part in table.groupby(["method", "group"], sort=False)
     }
-
-    def estimated(name: str, made: list[Group]) -> dict[str, Any]:
-        found = {}
-        for interval, draw_groups in (("patients", False), ("seeds_and_patients", True)):
-            draws = numpy_generator(seed, name)
-            estimate = mean_over_groups(made, draw_groups=draw_groups, replicates=replicates, generator=draws)
-            found[interval] = estimate.to_json()
-        return found
-
-    def compared_with(method: str, control: str, group: str) -> list[Group]:
-        both = [(parts.get((run, method, group)), parts.get((run, control, group))) for run in scores]
-        return [_difference(one, other) for one, other in both if one is not None and other is not None]
-
+    asked = ["teacher", *methods]
     cells, differences = [], []
-    for method in track(["teacher", *methods], "intervals over seeds"):
-        for group in groups:
-            found_parts = [parts.get((run, method, group)) for run in scores]
-            made = [_group(part) for part in found_parts if part is not None]
-            by_seed = [None if part is None else _answer(headline_of(part).value) for part in found_parts]
-            known = [value for value in by_seed if value is not None]
-            cells.append(
-                {
-                    "method": method,
-                    "group": group,
-                    "by_seed": by_seed,
-                    "value": float(np.mean(known)) if known else None,
-                    "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
-                    **(estimated(f"cell/{group}", made) if made else {}),
-                }
-            )
+    for group in track(groups, "intervals over seeds"):
+        there = [(method, run) for method in asked for run in scores if (group, method, run) in parts]
+        drawn = Drawn.of(
+            [_group(parts[group, *one]) for one in there],
+            replicates=replicates,
+            generator=numpy_generator(seed, group),
+        )
+        place = {one: number for number, one in enumerate(there)}
+        for method in asked:
+            own = [place.get((method, run)) for run in scores]
+            cells.append({"method": method, "group": group} | _cell(drawn, own))
             for control in CONTROLS:
-                pairs = compared_with(method, control, group) if control != method else []
-                if pairs:
+                other = [place.get((control, run)) for run in scores]
+                both = [(a, b) for a, b in zip(own, other, strict=True) if a is not None and b is not None]
+                if both and control != method:
                     found = {"method": method, "control": control, "group": group}
-                    differences.append(found | estimated(f"difference/{group}", pairs))
+                    differences.append(found | _estimated(drawn, [a for a, _ in both], [b for _, b in both]))
+    for rows in (cells, differences):
+        rows.sort(key=lambda row: asked.index(row["method"]))
     return {
         "headline": headline(everything),
         "runs": list(scores),
         "groups": [{"group": group, "role": roles[group]} for group in groups],
-        "methods": [{"method": name, **cards.get(name, {})} for name in ["teacher", *methods]],
+        "methods": [{"method": name, **cards.get(name, {})} for name in asked],
         "cells": cells,
         "differences": differences,
         "interval": f"95 %, percentile bootstrap of patients with the seeds as they are, {replicates} draws",
@@ -103,8 +89,21 @@ def _group(part: pd.DataFrame) -> Group:
     return Group(part["patient"].tolist(), headline_of(part))
 
 
-def _difference(part: pd.DataFrame, control: pd.DataFrame) -> Group:
-    """One seed's difference on the same radiographs."""
-    first, second = headline_of(part), headline_of(control)
-    both = Statistic(lambda weights: first.compute(weights) - second.compute(weights), first.n, first.n_positive)
-    return Group(part["patient"].tolist(), both)
+def _cell(drawn: Drawn, places: Sequence[int | None]) -> dict[str, Any]:
+    """What each seed says, their mean, and its intervals; no answer is None."""
+    by_seed = [None if place is None else _answer(drawn.groups[place].statistic.value) for place in places]
+    known = [value for value in by_seed if value is not None]
+    there = [place for place in places if place is not None]
+    return {
+        "by_seed": by_seed,
+        "value": float(np.mean(known)) if known else None,
+        "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        **(_estimated(drawn, there) if there else {}),
+    }
+
+
+def _estimated(drawn: Drawn, first: Sequence[int], less: Sequence[int] = ()) -> dict[str, Any]:
+    return {
+        "patients": drawn.mean(first, less).to_json(),
+        "seeds_and_patients": drawn.mean(first, less, draw_groups=True).to_json(),
+    }

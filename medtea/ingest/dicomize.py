@@ -19,7 +19,8 @@ from medtea.core.errors import ConfigError, DataError
 from medtea.core.progress import track
 from medtea.core.work import write_atomically, write_csv
 from medtea.data.dicom_files import VENDORS, Vendor, instance_uid, write_radiograph
-from medtea.data.reader import read_mask, read_radiograph
+from medtea.data.facts import Reading
+from medtea.data.reader import read, read_mask
 from medtea.ingest.sources import dicom_tree, table
 from medtea.ingest.sources.source import Candidate, Refused
 
@@ -99,13 +100,13 @@ def _write(one: Candidate, out: Path, count: Dicomized) -> dict[str, str]:
     if _is_current(path, one.path) and all(_is_current(out / mask, file) for file in one.masks):
         count.kept += 1
     else:
-        radiograph = read_radiograph(one.path, inverted=one.is_inverted, modality=one.modality)
-        if one.mask is not None:
-            _write_mask(one.masks, radiograph.shape, out / mask)
+        reading = read(one.path, inverted=one.is_inverted, modality=one.modality)
+        if one.masks:
+            _write_mask(one.masks, reading, out / mask)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_radiograph(
             path,
-            radiograph,
+            reading.pixels,
             vendor=count.vendor,
             patient=patient,
             study=study,
@@ -126,9 +127,7 @@ def _is_current(made: Path, origin: Path) -> bool:
     return made.is_file() and made.stat().st_mtime_ns >= origin.stat().st_mtime_ns
 
 
-def _write_mask(origin: tuple[Path, ...], shape: tuple[int, ...], path: Path) -> None:
-    mask = read_mask(origin, shape=shape)
-    if mask.shape != shape:
-        raise DataError("The mask has another shape than its radiograph.")
+def _write_mask(origin: tuple[Path, ...], reading: Reading, path: Path) -> None:
+    mask = reading.geometry.place(read_mask(origin, shape=reading.geometry.stored))
     picture = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
     write_atomically(path, lambda file: picture.save(file, format="PNG"))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from medtea.core.errors import DataError
-from medtea.data.pixels import open_dicom, quiet_pydicom, refuse_unusable
-from medtea.data.views import UNKNOWN, view_of
+from medtea.data.pixels import quiet_pydicom, refuse_unusable
+from medtea.data.views import view_of
+from medtea.ingest.acquisition import device_of, facts_of, text_in
+from medtea.ingest.open_header import open_header
 
 # Defined terms of BodyPartExamined (PS3.16 Annex L) that are certainly not a chest. What is in neither this list nor
 # known as a chest passes: hospitals write it in their own language, or leave it empty.
@@ -20,7 +22,6 @@ OTHER_BODY_PARTS = frozenset(
     | {"MANDIBLE", "NECK", "PATELLA", "PELVIS", "RADIUS", "SACRUM", "SHOULDER", "SKULL", "SPINE", "SSPINE"}
     | {"TEETH", "THIGH", "TIBIA", "TOE", "TSPINE", "ULNA", "WRIST", "ZYGOMA"}
 )
-LONGEST_DEVICE = 64
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Header:
         patient: PatientID, None where empty.
         study: StudyInstanceUID, None where empty.
         view: "PA", "AP" or "unknown".
-        device: Manufacturer and ManufacturerModelName, "unknown" where both are empty.
+        device: Maker and model in a controlled vocabulary, "unknown" where nothing is known.
+        acquisition: With what and how it was taken; station and detector as they stand in the header.
     """
 
     instance: str
@@ -40,6 +42,7 @@ class Header:
     study: str | None
     view: str
     device: str
+    acquisition: Mapping[str, str | float] = field(default_factory=dict, hash=False)
 
 
 def read_header(path: Path) -> Header:
@@ -48,17 +51,19 @@ def read_header(path: Path) -> Header:
     Raises:
         DataError: not DICOM, or not a frontal chest radiograph; the text names the element.
     """
-    dataset = open_dicom(path, header_only=True)
+    dataset = open_header(path)
     refuse_unusable(dataset)
     with quiet_pydicom():
         try:
             _refuse_body_part(dataset)
+            facts = facts_of(dataset)
             return Header(
-                instance=_text(dataset, "SOPInstanceUID"),
-                patient=_text(dataset, "PatientID") or None,
-                study=_text(dataset, "StudyInstanceUID") or None,
+                instance=text_in(dataset, "SOPInstanceUID"),
+                patient=text_in(dataset, "PatientID") or None,
+                study=text_in(dataset, "StudyInstanceUID") or None,
                 view=view_of(dataset),
-                device=_device(dataset),
+                device=device_of(facts),
+                acquisition=facts,
             )
         except DataError:
             raise
@@ -67,16 +72,6 @@ def read_header(path: Path) -> Header:
 
 
 def _refuse_body_part(dataset: Dataset) -> None:
-    part = _text(dataset, "BodyPartExamined").upper()
+    part = text_in(dataset, "BodyPartExamined").upper()
     if part in OTHER_BODY_PARTS:
         raise DataError(f"BodyPartExamined (0018,0015) is '{part}'; a chest radiograph is CHEST, or it is left empty.")
-
-
-def _device(dataset: Dataset) -> str:
-    words = f"{_text(dataset, 'Manufacturer')} {_text(dataset, 'ManufacturerModelName')}".split()
-    return " ".join(words)[:LONGEST_DEVICE] or UNKNOWN
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    """The element as one line of text without control characters."""
-    return re.sub(r"[\x00-\x1f\x7f]+", " ", str(dataset.get(keyword) or "")).strip()

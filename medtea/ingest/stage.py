@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
-import numpy as np
 import pandas as pd
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from pydantic import Field as Bound
 from pydantic import model_validator
 
 from medtea.core import bay
 from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.names import IndexArtefact, Role
-from medtea.core.progress import track
 from medtea.core.settings import StrictSettings, expand, parse
-from medtea.core.work import Work, write_array, write_csv
+from medtea.core.work import Work, write_atomically, write_csv
+from medtea.data.acquisition import write_acquisition
+from medtea.data.choices import Choices
 from medtea.data.index import write_index
-from medtea.data.reader import read_mask, read_radiograph
 from medtea.ingest import sources
+from medtea.ingest.acquisition import row_of
+from medtea.ingest.answers import answer_all
+from medtea.ingest.decode import MASK, PICTURE, parts_of
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
 from medtea.ingest.labels import UNMATCHED, Labels, LabelSettings, label_of
-from medtea.ingest.quality import How, prepare
+from medtea.ingest.quality import How
 from medtea.ingest.sources.source import Candidate, Refused, Source
 from medtea.ingest.splits import split_patients
+from medtea.ingest.store import Store
+from medtea.ingest.workers import Limits, LocalPool, as_current, usable_cores
 
-Array = np.ndarray[Any, Any]
+STORE = Path("decoded") / "answers.sqlite"
+"""Below the run folder, not the stage's own, which is emptied when the source has grown."""
+FREE = {"processes"}
+"""Settings that change nothing of what comes out."""
+NOT_OF_PIXELS = {"source", "options", "positive", "negative", "train", "external", "val_share", "test_share"}
+NOT_OF_PIXELS |= {"patient_ids", "keep_year", "labels", "seconds_per_file", "memory_per_file_mb"} | FREE
+"""Settings that change nothing of a picture: with others of these no file is decoded again."""
 
 
 class Settings(StrictSettings):
@@ -46,11 +55,16 @@ class Settings(StrictSettings):
             segmenter alone.
         size: Rows and columns of every radiograph from here on.
         fit: "stretch": the collimated field fills the square. "pad": the sides' ratio is kept, black is added.
+        reading: How a file's grey values and sides go, and which kinds of DICOM image are taken (docs/ingest.md).
         val_share: Share of a training hospital's patients for validation.
         test_share: Share for the IID test.
         lung_segments: SegmentLabel of the segments of a DICOM Segmentation that are lung; when empty, those that are
             coded as lung.
+        keep_year: Whether acquisition.parquet says in which year a radiograph was taken.
         patient_ids: "shared": the same number at two hospitals is one patient. "per_hospital": it is two.
+        processes: Worker processes that open the files; as many as cores where nothing is said.
+        seconds_per_file: A file that takes longer is refused.
+        memory_per_file_mb: A file that needs more is refused (on Linux; elsewhere nothing limits it).
     """
 
     source: str
@@ -62,10 +76,15 @@ class Settings(StrictSettings):
     external: tuple[str, ...] = ()
     size: int = Bound(96, ge=32, le=1024)
     fit: How = "stretch"
+    reading: Choices = Choices()
     val_share: float = Bound(0.15, ge=0, lt=1)
     test_share: float = Bound(0.2, ge=0, lt=1)
     lung_segments: tuple[str, ...] = ()
     patient_ids: Literal["shared", "per_hospital"] = "shared"
+    keep_year: bool = True
+    processes: int | None = Bound(None, ge=1)
+    seconds_per_file: float = Bound(60, gt=0)
+    memory_per_file_mb: int = Bound(4096, ge=64)
 
     @model_validator(mode="before")
     @classmethod
@@ -90,6 +109,16 @@ class Settings(StrictSettings):
             raise ValueError("val_share and test_share leave nothing to train on; together they are below 1")
         return self
 
+    @property
+    def limits(self) -> Limits:
+        """What the workers are held to."""
+        return Limits(self.processes or usable_cores(), self.seconds_per_file, self.memory_per_file_mb)
+
+    @property
+    def of_pixels(self) -> dict[str, Any]:
+        """The settings that a picture depends on."""
+        return self.model_dump(mode="json", exclude=NOT_OF_PIXELS)
+
     def role(self, hospital: str) -> Role:
         """What a hospital is for."""
         if hospital in self.train:
@@ -101,14 +130,6 @@ class Settings(StrictSettings):
         return label_of(finding, self.positive, self.negative)
 
 
-@dataclass
-class Accepted:
-    """The radiographs so far: rows of the index, and how many of each pixel digest."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    digests: set[str] = field(default_factory=set)
-
-
 def run(work: Work, settings: Settings) -> IndexArtefact:
     """Leave the index, the arrays, refused.csv and flow.csv.
 
@@ -118,48 +139,42 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     """
     source = open_source(settings, work.folder, work.seed)
     names = pseudonyms()
+    lasting = settings.model_copy(update=dict.fromkeys(FREE))
     labels = open_labels(settings)
     digests = [source.fingerprint(), names.key_digest, *([labels.digest] if labels else [])]
-    stage = work.stage("ingest", settings, source="/".join(digests))
+    stage = work.stage("ingest", lasting, source="/".join(digests))
     index = IndexArtefact(stage.folder)
     if stage.is_finished:
         return index
-    found = list(labels.joined(source.find()) if labels else source.find())
-    if labels:
-        write_csv(stage.folder / "labels_unmatched.csv", labels.unmatched, UNMATCHED)
-        work.say(labels.summary)
-    _refuse_unknown_hospitals(settings, {one.hospital for one in found})
-    candidates = [one for one in found if isinstance(one, Candidate)]
-    refused = [one for one in found if isinstance(one, Refused)]
-    accepted = Accepted()
-    shape = (max(len(candidates), 1), settings.size, settings.size)
-    pictures = open_memmap(_part(index.radiographs), mode="w+", dtype=np.float16, shape=shape)
-    masks = open_memmap(_part(index.given_masks), mode="w+", dtype=np.uint8, shape=shape)
-    for candidate in track(candidates, "reading radiographs"):
-        try:
-            row, picture, mask = _read(candidate, settings, names)
-            if row["digest"] in accepted.digests:
-                raise DataError("Its pixels are those of another radiograph that was accepted before it.")
-        except DataError as error:
-            refused.append(Refused(candidate.file, candidate.hospital, str(error)))
-            continue
-        pictures[len(accepted.rows)], masks[len(accepted.rows)] = picture, mask
-        accepted.digests.add(row["digest"])
-        accepted.rows.append(row)
-    write_csv(index.refused, [vars(one) for one in refused], ["file", "hospital", "reason"])
-    if not accepted.rows:
-        raise DataError(
-            f"None of the {len(found)} files found can be used. "
-            + (f"The first reason: {refused[0].reason}" if refused else "Is the path right?")
-        )
-    table = _table(accepted.rows, settings, work.seed)
-    _finish_arrays(index, pictures, masks, len(accepted.rows))
-    write_csv(index.flow, flow(found, refused, table), FLOW)
-    write_index(index.index, table)
+    with LocalPool(settings.limits) as pool, as_current(pool), Store(work.folder / STORE, settings.limits) as store:
+        found = list(labels.joined(source.find()) if labels else source.find())
+        if labels:
+            write_csv(stage.folder / "labels_unmatched.csv", labels.unmatched, UNMATCHED)
+            work.say(labels.summary)
+        _refuse_unknown_hospitals(settings, {one.hospital for one in found})
+        candidates = [one for one in found if isinstance(one, Candidate)]
+        entries, known = answer_all(candidates, settings.of_pixels, pool=pool, store=store)
+        refused = [one for one in found if isinstance(one, Refused)]
+        rows, accepted = _accept(candidates, entries, store, settings, names, refused)
+        write_csv(index.refused, [vars(one) for one in refused], ["file", "hospital", "reason"])
+        if not rows:
+            raise DataError(
+                f"None of the {len(found)} files found can be used. "
+                + (f"The first reason: {refused[0].reason}" if refused else "Is the path right?")
+            )
+        table = _table(rows, settings, work.seed)
+        _write_arrays(index, store, accepted, settings.size)
+        write_csv(index.flow, flow(found, refused, table), FLOW)
+        write_acquisition(index.acquisition, table["radiograph"], [row["acquisition"] for row in rows])
+        write_index(index.index, table)
+        store.keep_only(entries)
     for artefact in (index.refused, index.flow):
         work.tracker.artefact(artefact)
     work.tracker.params({"index.digest": hashlib.sha256(index.index.read_bytes()).hexdigest()})
-    work.say(f"ingest: {len(found)} files found, {len(table)} accepted, {len(refused)} refused (ingest/refused.csv)")
+    work.say(
+        f"ingest: {len(found)} files found, {len(table)} accepted, {len(refused)} refused (ingest/refused.csv)"
+        + (f"; {known} were decoded before" if known else "")
+    )
     stage.finish(found=len(found), accepted=len(table), refused=len(refused))
     return index
 
@@ -179,34 +194,50 @@ def open_labels(settings: Settings) -> Labels | None:
     return Labels(parse(LabelSettings, expand(settings.labels.model_dump(mode="json")), "ingest.labels"))
 
 
-def _read(candidate: Candidate, settings: Settings, names: Pseudonyms) -> tuple[dict[str, Any], Array, Array]:
-    """One radiograph's row, picture and mask.
+def _accept(
+    candidates: Sequence[Candidate],
+    entries: Sequence[str],
+    store: Store,
+    settings: Settings,
+    names: Pseudonyms,
+    refused: list[Refused],
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows and entries of the radiographs, in the candidates' order; what cannot be used joins `refused`."""
+    rows: dict[str, dict[str, Any]] = {}
+    accepted = []
+    for candidate, entry in zip(candidates, entries, strict=True):
+        reply = store[entry]
+        reason = reply.refused
+        if reason is None and reply.facts["digest"] in rows:
+            reason = "Its pixels are those of another radiograph that was accepted before it."
+        if reason is not None:
+            refused.append(Refused(candidate.file, candidate.hospital, reason))
+            continue
+        rows[reply.facts["digest"]] = _row(candidate, reply.facts, settings, names)
+        accepted.append(entry)
+    return list(rows.values()), accepted
 
-    Raises:
-        DataError: it cannot be used.
-    """
-    radiograph = read_radiograph(candidate.path, inverted=candidate.is_inverted, modality=candidate.modality)
-    masks = candidate.masks
-    mask = read_mask(masks, shape=radiograph.shape, segments=settings.lung_segments) if masks else None
-    picture, fitted_mask = prepare(radiograph, mask, size=settings.size, how=settings.fit)
+
+def _row(candidate: Candidate, facts: dict[str, Any], settings: Settings, names: Pseudonyms) -> dict[str, Any]:
+    """One radiograph's row, of what its source says and of what its pixels do."""
     # Without a patient's number, the images of one study are at least known to be of one patient.
     patient = candidate.patient or candidate.study or candidate.file
     where = candidate.hospital if settings.patient_ids == "per_hospital" or candidate.patient is None else ""
     label = settings.label(candidate.finding)
-    row = {
+    return {
         "hospital": candidate.hospital,
         "patient": names.patient(patient, hospital=where),
         "study": names.study(candidate.study or candidate.file, hospital=where),
         "view": candidate.view,
         "device": candidate.device,
         "label": pd.NA if label is None else label,
-        "has_mask": mask is not None,
+        "has_mask": candidate.mask is not None,
         "role": settings.role(candidate.hospital).value,
         "group": candidate.hospital,
         "file": candidate.file,
-        "digest": hashlib.sha256(np.ascontiguousarray(radiograph).tobytes()).hexdigest(),
+        "acquisition": row_of(candidate.acquisition, names, hospital=candidate.hospital, keep_year=settings.keep_year),
+        "digest": facts["digest"],
     }
-    return row, picture, fitted_mask
 
 
 def _table(rows: list[dict[str, Any]], settings: Settings, seed: int) -> pd.DataFrame:
@@ -260,14 +291,14 @@ def _refuse_unknown_hospitals(settings: Settings, found: set[str]) -> None:
                 )
 
 
-def _part(path: Path) -> Path:
-    """Where an array grows before its length is known."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.stem}.part.npy")
+def _write_arrays(index: IndexArtefact, store: Store, accepted: Sequence[str], size: int) -> None:
+    """The pictures and masks one by one from the store: no array of all of them is ever in memory."""
+    for path, part, dtype in ((index.radiographs, 0, PICTURE), (index.given_masks, 1, MASK)):
+        header = {"descr": dtype.str, "fortran_order": False, "shape": (len(accepted), size, size)}
 
+        def write(file: IO[bytes], header: dict[str, Any] = header, part: int = part) -> None:
+            write_array_header_1_0(file, header)
+            for entry in accepted:
+                file.write(parts_of(store.blob(entry), size)[part])
 
-def _finish_arrays(index: IndexArtefact, pictures: Array, masks: Array, count: int) -> None:
-    """Write the rows that were accepted under their final names."""
-    for path, array in ((index.radiographs, pictures), (index.given_masks, masks)):
-        write_array(path, array[:count])
-        _part(path).unlink()
+        write_atomically(path, write)

@@ -235,29 +235,62 @@ def difference_between_groups(
     return _estimate([*first, *second], combine, replicates, generator)
 
 
-def mean_over_groups(
-    groups: Sequence[Group], *, draw_groups: bool = False, replicates: int = REPLICATES, generator: np.random.Generator
-) -> Estimate:
-    """Mean of the groups' statistics, each group counting the same: the seeds of one experiment.
+@dataclass(frozen=True)
+class Drawn:
+    """The statistics of several groups under the same draws of patients: means and differences of them are paired.
 
-    Patients who occur in the same groups are drawn together, as in difference_between_groups.
+    Patients who occur in the same groups are drawn together, as in difference_between_groups. Every statistic is
+    computed once, however many means and differences are asked for.
 
-    Args:
-        groups: One for each seed.
-        draw_groups: Draw the groups with replacement as well, so that the interval holds another seed too. With three
-            seeds it is rough.
-        replicates: How many draws.
-        generator: Source of the draws.
+    Attributes:
+        groups: As they were given.
+        numbers: (groups, replicates), NaN where a draw has no answer.
+        seed: Of the draws of groups.
     """
 
-    def combine(numbers: Sequence[Floats]) -> Floats:
-        each = np.stack(numbers)
-        if not draw_groups or each.shape[1] == 1:
-            return np.asarray(each.mean(axis=0))
-        chosen = generator.integers(len(each), size=each.shape)
-        return np.asarray(np.take_along_axis(each, chosen, axis=0).mean(axis=0))
+    groups: Sequence[Group]
+    numbers: Floats
+    seed: int
 
-    return _estimate(groups, combine, replicates, generator)
+    @classmethod
+    def of(cls, groups: Sequence[Group], *, replicates: int = REPLICATES, generator: np.random.Generator) -> Drawn:
+        """Draw the patients of all groups, and compute each group's statistic on every draw.
+
+        Raises:
+            DataError: the number of patients differs from the number of rows.
+        """
+        seed = int(generator.integers(2**32))
+        everyone, places, strata = _patients_and_strata(_checked_groups(groups))
+        blocks = []
+        for counts in _drawn_counts(strata, everyone, replicates, _widest(groups), generator):
+            blocks.append([g.statistic.compute(counts[:, rows]) for g, rows in zip(groups, places, strict=True)])
+        return cls(groups, np.concatenate(blocks, axis=1), seed)
+
+    def mean(self, first: Sequence[int], less: Sequence[int] = (), *, draw_groups: bool = False) -> Estimate:
+        """Mean of some groups' statistics, each group counting the same: the seeds of one experiment.
+
+        Args:
+            first: Which groups, by number.
+            less: One for each of `first`, on the same rows, to be taken off: a paired difference.
+            draw_groups: Draw the groups with replacement as well, so that the interval holds another seed too. With
+                three seeds it is rough.
+
+        Raises:
+            DataError: rows of a difference are not of the same patients.
+        """
+        members = [self.groups[one] for one in first]
+        others = [self.groups[one] for one in less]
+        if less and [list(group.patients) for group in others] != [list(group.patients) for group in members]:
+            raise DataError("A paired difference needs the same rows, of the same patients, on both sides.")
+        values = np.array([group.statistic.value for group in members])
+        numbers = self.numbers[list(first)]
+        if less:
+            values = values - np.array([group.statistic.value for group in others])
+            numbers = numbers - self.numbers[list(less)]
+        if draw_groups:
+            chosen = np.random.default_rng(self.seed).integers(len(first), size=numbers.shape)
+            numbers = np.take_along_axis(numbers, chosen, axis=0)
+        return _with_interval(_counted(members, float(values.mean())), numbers.mean(axis=0))
 
 
 def without_interval(value: float, *, n: int, n_patients: int, n_positive: int | None = None) -> Estimate:
@@ -271,32 +304,50 @@ def _estimate(
     replicates: int,
     generator: np.random.Generator,
 ) -> Estimate:
+    everyone, places, strata = _patients_and_strata(_checked_groups(groups))
+    value = float(combine([np.array([group.statistic.value]) for group in groups])[0])
+    found = _counted(groups, value)
+    # Without an answer there is nothing to draw for.
+    if everyone < 2 or not found.answered:
+        return found
+    blocks = []
+    for counts in _drawn_counts(strata, everyone, replicates, _widest(groups), generator):
+        blocks.append(combine([g.statistic.compute(counts[:, rows]) for g, rows in zip(groups, places, strict=True)]))
+    return _with_interval(found, np.concatenate(blocks))
+
+
+def _checked_groups(groups: Sequence[Group]) -> Sequence[Group]:
     for group in groups:
         if len(group.patients) != group.statistic.n:
             raise DataError(f"There are {len(group.patients)} patients for {group.statistic.n} rows; give one per row.")
-    everyone, places, strata = _patients_and_strata(groups)
+    return groups
+
+
+def _counted(groups: Sequence[Group], value: float) -> Estimate:
+    # A number and what it rests on.
     positives = [group.statistic.n_positive for group in groups]
-    value = float(combine([np.array([group.statistic.value]) for group in groups])[0])
-    found = without_interval(
+    return without_interval(
         value,
         n=sum(group.statistic.n for group in groups),
-        n_patients=everyone,
+        n_patients=len({patient for group in groups for patient in group.patients}),
         n_positive=None if None in positives else sum(count or 0 for count in positives),
     )
+
+
+def _with_interval(found: Estimate, numbers: Floats) -> Estimate:
     # One patient would be drawn every time: an interval without width that says nothing.
-    if everyone < 2 or not found.answered:
+    if found.n_patients < 2 or not found.answered:
         return found
-    widest = max(group.statistic.n for group in groups)
-    blocks = []
-    for counts in _drawn_counts(strata, everyone, replicates, widest, generator):
-        blocks.append(combine([g.statistic.compute(counts[:, rows]) for g, rows in zip(groups, places, strict=True)]))
-    numbers = np.concatenate(blocks)
     answered = numbers[~np.isnan(numbers)]
-    found = replace(found, replicates_without_answer=replicates - answered.size)
-    if 2 * answered.size < replicates:
+    found = replace(found, replicates_without_answer=numbers.size - answered.size)
+    if 2 * answered.size < numbers.size:
         return found
     low, high = np.quantile(answered, (0.025, 0.975))
     return replace(found, low=float(low), high=float(high))
+
+
+def _widest(groups: Sequence[Group]) -> int:
+    return max(group.statistic.n for group in groups)
 
 
 def _patients_and_strata(

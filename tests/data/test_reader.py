@@ -12,7 +12,8 @@ from PIL import Image
 
 from medtea.core.errors import DataError
 from medtea.data.dicom_files import VENDORS, write_radiograph
-from medtea.data.reader import RadiographReader, read_mask, read_radiograph
+from medtea.data.monai_reader import RadiographReader
+from medtea.data.reader import read_mask, read_radiograph
 
 
 def made_picture() -> np.ndarray:

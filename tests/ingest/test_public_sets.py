@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from oracles import made_public_sets
 from oracles.made_public_sets import SETS
+from oracles.made_run import tiny_config, write_config
+from PIL import Image
 
+from medtea import cli
 from medtea.core import bay
 from medtea.core.errors import ConfigError, DataError
 from medtea.core.settings import parse
-from medtea.data.reader import read_mask, read_radiograph
+from medtea.data.index import read_index
+from medtea.data.reader import read, read_mask, read_radiograph
 from medtea.ingest import sources
 from medtea.ingest.image_sets import FOURTEEN, listed
 from medtea.ingest.labels import label_of
-from medtea.ingest.sources import vindr_cxr
+from medtea.ingest.sources import padchest, vindr_cxr
 from medtea.ingest.sources.source import Candidate, Refused
 
 Told = tuple[str, str | None, str | None, str, str | None]
@@ -112,7 +119,7 @@ def test_a_set_says_hospital_patient_study_view_and_finding(name: str, tmp_path:
 def test_every_image_of_a_set_is_read_with_its_mask(name: str, tmp_path: Path) -> None:
     candidates, _ = look(SETS[name](tmp_path), name)
     for one in candidates.values():
-        radiograph = read_radiograph(one.path, inverted=one.is_inverted, modality=one.modality)
+        radiograph = read(one.path, inverted=one.is_inverted, modality=one.modality).pixels
         if one.masks:
             mask = read_mask(one.masks, shape=radiograph.shape)
             assert mask.shape == radiograph.shape
@@ -196,7 +203,7 @@ def test_padchest_turns_over_what_is_dark_where_dense_and_chooses_labels_and_age
     assert len(reasons) == 2
     assert all("Projection is none of PA, AP" in reason for reason in reasons)
     dark = candidates["2168_1"]
-    np.testing.assert_allclose(read_radiograph(dark.path, inverted=True), 1 - read_radiograph(dark.path))
+    np.testing.assert_allclose(read(dark.path, inverted=True).pixels, 1 - read_radiograph(dark.path))
     assert look(root, "padchest", labels="physician")[0]["2168_1"].finding is None
     adults, reasons = look(root, "padchest", children=False)
     assert set(adults) == {"2168_0", "2168_1"}
@@ -277,7 +284,7 @@ def test_vindrs_headers_lack_a_modality_and_the_set_supplies_it(tmp_path: Path) 
     candidates, _ = look(made_public_sets.vindr_cxr(tmp_path), "vindr_cxr")
     with pytest.raises(DataError, match="Modality"):
         read_radiograph(candidates["1a"].path)
-    assert read_radiograph(candidates["1a"].path, modality=candidates["1a"].modality).shape == (40, 36)
+    assert read(candidates["1a"].path, modality=candidates["1a"].modality).pixels.shape == (40, 36)
 
 
 def test_rsnas_tables_must_agree_and_its_test_images_have_no_labels(tmp_path: Path) -> None:
@@ -351,3 +358,33 @@ def test_two_sets_are_one_source_with_two_hospitals(tmp_path: Path) -> None:
         parse(module.Settings, {"parts": [{"source": "montgomry"}]})
     with pytest.raises(ConfigError, match="rot"):
         parse(module.Settings, {"parts": [{"source": "montgomery", "options": {"rot": "x"}}]})
+
+
+def ingested(folder: Path, source: str, options: Mapping[str, object], hospital: str) -> pd.DataFrame:
+    """The index of a run on a set whose one hospital is trained at."""
+    content = tiny_config(source=source, options=dict(options), size=32)
+    content["ingest"] |= {"train": [hospital], "external": [], "positive": ["yes"], "negative": ["no"]}
+    config = write_config(folder / "tiny.yaml", content)
+    cli.walk(config, folder / "run", [], no_tracking=True, until="ingest")
+    return read_index(folder / "run" / "ingest" / "index.parquet")
+
+
+@pytest.mark.parametrize("name", ["vindr_cxr", "padchest", "brixia", "jsrt_scr"])
+def test_what_a_set_says_of_its_pixels_reaches_the_processes_that_read_them(name: str, tmp_path: Path) -> None:
+    root = SETS[name](tmp_path / "set")
+    hospital = bay.load(sources, name, "source").Source.hospital
+    index = ingested(tmp_path, name, {"root": str(root)}, hospital)
+    assert len(index) == {"vindr_cxr": 3, "padchest": 3, "brixia": 2, "jsrt_scr": 2}[name]
+    pictures = np.load(tmp_path / "run" / "ingest" / "radiographs.npy")
+    if name == "padchest":  # the second is dark where dense
+        (root / "1" / "2168_1.png").replace(root / "x")
+        values = np.asarray(Image.open(root / "x")).astype(np.uint16)
+        Image.fromarray((65_535 - values).astype(np.uint16)).save(root / "1" / "2168_1.png")
+        table = gzip.decompress((root / f"{padchest.TABLE}.gz").read_bytes()).replace(b"MONOCHROME1", b"MONOCHROME2")
+        (root / f"{padchest.TABLE}.gz").write_bytes(gzip.compress(table))
+        ingested(tmp_path, name, {"root": str(root)}, hospital)
+        again = np.load(tmp_path / "run" / "ingest" / "radiographs.npy")
+        np.testing.assert_allclose(again.astype(np.float32), pictures.astype(np.float32), atol=2e-3)
+    if name == "jsrt_scr":
+        masks = np.load(tmp_path / "run" / "ingest" / "given_masks.npy")
+        assert masks.any(axis=(1, 2)).all()

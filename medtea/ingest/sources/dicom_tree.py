@@ -10,7 +10,8 @@ from pathlib import Path
 
 from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.settings import StrictSettings
-from medtea.ingest.headers import read_header
+from medtea.ingest.headers import Header
+from medtea.ingest.scan import read_headers
 from medtea.ingest.sources.source import Candidate, Refused, file_digest, fingerprint_of, inside
 
 MASKS = "masks"
@@ -56,7 +57,7 @@ class Source:
         """
         labels = self._labels()
         used: dict[str, str] = {}
-        found = [self._one(path, labels, used) for path in self._files()]
+        found = list(self._all(labels, used))
         places = {used[uid]: place for place, uid in enumerate(labels) if uid in used}
         for one in sorted(found, key=lambda one: (one.hospital, places.get(one.file, len(places)))):
             if not self.settings.hospitals or one.hospital in self.settings.hospitals:
@@ -86,8 +87,12 @@ class Source:
             raise ConfigError(
                 "root: there is no such folder. Give a folder with one folder of DICOM files per hospital."
             )
-        files = []
-        for folder, folders, names in os.walk(self.root):
+        files: list[Path] = []
+
+        def closed(problem: OSError) -> None:
+            files.append(Path(problem.filename))
+
+        for folder, folders, names in os.walk(self.root, onerror=closed):
             here = Path(folder)
             # A link to a folder could lead out of the tree or round in a circle; it is refused as a file is.
             links = [name for name in folders if (here / name).is_symlink()]
@@ -112,16 +117,33 @@ class Source:
         except (OSError, UnicodeDecodeError, csv.Error) as problem:
             raise ConfigError(f"labels: the CSV cannot be read ({type(problem).__name__}); give UTF-8.") from None
 
-    def _one(self, path: Path, labels: dict[str, Label], used: dict[str, str]) -> Candidate | Refused:
+    def _all(self, labels: dict[str, Label], used: dict[str, str]) -> Iterator[Candidate | Refused]:
+        paths = self._files()
+        reasons = [self._unreadable(path) for path in paths]
+        headers = iter(read_headers([path for path, reason in zip(paths, reasons, strict=True) if not reason]))
+        for path, reason in zip(paths, reasons, strict=True):
+            yield self._one(path, reason or next(headers), labels, used)
+
+    def _unreadable(self, path: Path) -> str:
+        """Why a file is not even opened, "" if it may be."""
+        try:
+            if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(self.root.resolve())):
+                return "A link to a folder, or out of the source, is not followed."
+            if path.is_dir():
+                return "The folder cannot be opened; nothing is known of what is in it."
+            return "" if path.is_file() else "This is no ordinary file."
+        except (OSError, RuntimeError) as problem:  # no right to look at it, or a circle of links
+            return f"The file cannot be opened ({type(problem).__name__})."
+
+    def _one(
+        self, path: Path, header: Header | str, labels: dict[str, Label], used: dict[str, str]
+    ) -> Candidate | Refused:
         # Fills `used`: which file has a SOPInstanceUID.
         relative = path.relative_to(self.root)
         file, hospital = file_digest(relative), relative.parts[0] if len(relative.parts) > 1 else ""
         try:
-            if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(self.root.resolve())):
-                raise DataError("A link to a folder, or out of the source, is not followed.")
-            if not path.is_file():
-                raise DataError("This is no ordinary file.")
-            header = read_header(path)
+            if isinstance(header, str):
+                raise DataError(header)
             label = labels.get(header.instance, Label("", "", ""))
             hospital = label.hospital or hospital
             if not hospital:
@@ -143,6 +165,7 @@ class Source:
             finding=label.finding or None,
             mask=mask,
             instance=header.instance or None,
+            acquisition=header.acquisition,
         )
 
 

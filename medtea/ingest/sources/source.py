@@ -7,8 +7,8 @@ is registered: the file's name is the name in the config.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +33,7 @@ class Candidate:
         instance: The source's own number of the image, as labels may be joined by it; None where there is none.
         is_inverted: Whether the source says that a picture without a header is dark where the body is dense.
         modality: What the source says the modality is, for a DICOM file whose header does not.
+        acquisition: With what and how it was taken, see `medtea.ingest.acquisition`; never written out as it is.
     """
 
     file: str
@@ -47,6 +48,7 @@ class Candidate:
     instance: str | None = None
     is_inverted: bool = False
     modality: str | None = None
+    acquisition: Mapping[str, str | float] = field(default_factory=dict, hash=False)
 
     @property
     def masks(self) -> tuple[Path, ...]:

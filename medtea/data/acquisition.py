@@ -1,0 +1,53 @@
+"""The table beside the index that says with what and how each radiograph was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medtea.core.errors import RecordError
+from medtea.core.work import write_atomically
+from medtea.data.views import UNKNOWN
+
+COLUMNS = {
+    "radiograph": "str",
+    "manufacturer": "str",
+    "model": "str",
+    "station": "str",
+    "detector_type": "str",
+    "detector": "str",
+    "kvp": "float64",
+    "exposure_mas": "float64",
+    "exposure_index": "float64",
+    "software": "str",
+    "year": "Int16",
+    "portable": "str",
+    "age_years": "Int16",
+    "sex": "str",
+}
+"""Column name to pandas type. A text that is not known is "unknown", a number that is not known is missing."""
+
+
+def write_acquisition(path: Path, radiographs: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the table as Parquet, atomically: row i is radiograph i of the index; what a row lacks is not known."""
+    unknown = {name: UNKNOWN if kind == "str" else None for name, kind in COLUMNS.items()}
+    table = pd.DataFrame({name: [row.get(name, missing) for row in rows] for name, missing in unknown.items()})
+    typed = table.assign(radiograph=list(radiographs)).astype(COLUMNS)
+    write_atomically(path, lambda file: typed.to_parquet(file, index=False))
+
+
+def read_acquisition(path: Path) -> pd.DataFrame:
+    """The table, row i for row i of the index.
+
+    Raises:
+        RecordError: missing, damaged, or not such a table.
+    """
+    try:
+        return pd.read_parquet(path)[list(COLUMNS)].astype(COLUMNS)
+    except (OSError, ValueError, KeyError) as error:
+        raise RecordError(
+            f"'{path.name}' is missing or damaged ({type(error).__name__}); remove the ingest folder and run again."
+        ) from error

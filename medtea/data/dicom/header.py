@@ -1,0 +1,97 @@
+"""Opens a DICOM file without a word about it, and reads single elements of its header."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from medtea.core.errors import DataError
+
+# What may be quoted of a header: PS3.3's terms, and vendors' words, that stand where a radiograph has another one.
+TERMS = frozenset(
+    re.findall(
+        r"\S+",
+        """AR BI BMD CR CT DG DM DOC DR DX ECG EPS ES FID GM HC HD IO IVOCT IVUS KO LS MG MR NM OAM OCT OP OPM OPT OPV
+        OSS OT PR PT PX REG RESP RF RG RTDOSE RTIMAGE RTPLAN RTRECORD RTSTRUCT RWV SC SEG SM SMR SR SRF ST TG US VA XA
+        XC MONOCHROME1 MONOCHROME2 PALETTE COLOR RGB HSV ARGB CMYK YBR_FULL YBR_FULL_422 YBR_PARTIAL_420 YBR_ICT
+        YBR_RCT AP PA LL RL LLD RLD LLO RLO LAO RAO LPO RPO LAT LATERAL SAGITTAL DECUBITUS LORDOTIC OBL OBLIQUE LEFT
+        RIGHT LINEAR LINEAR_EXACT SIGMOID CUBIC""",
+    )
+)
+
+
+@contextlib.contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Within it pydicom neither warns nor logs: its warnings quote values of the header, names among them."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
+    """The file's data set.
+
+    Raises:
+        DataError: it is not a DICOM file, or its header is damaged.
+    """
+    with quiet_pydicom():
+        try:
+            return pydicom.dcmread(path, stop_before_pixels=header_only)
+        except InvalidDicomError:
+            raise DataError("The file is not DICOM: the prefix DICM is missing after the preamble.") from None
+        except Exception as problem:  # a damaged file makes pydicom raise almost any kind
+            raise DataError(f"The DICOM header cannot be read ({type(problem).__name__}).") from None
+
+
+def shown(value: object) -> str:
+    """A header's value in quotes if it is a number or made of TERMS; any other word may name a patient."""
+    if value is None or value == "":
+        return "missing"
+    known = isinstance(value, int | float) or TERMS.issuperset(str(value).split())
+    return f"'{value}'" if known else "something else"
+
+
+def values_of(dataset: Dataset, keyword: str) -> list[Any]:
+    """The element's values; none where it is missing or empty."""
+    value = dataset.get(keyword)
+    if value is None or value == "":
+        return []
+    return [value] if isinstance(value, str | bytes | int | float) else [one for one in value if one not in (None, "")]
+
+
+def side_values(dataset: Dataset, keyword: str) -> list[Any]:
+    """The same of an element that the pixels do not depend on: none where it is damaged."""
+    try:
+        return values_of(dataset, keyword)
+    except Exception:  # damaged elements make pydicom raise almost any kind
+        return []
+
+
+def side_numbers(dataset: Dataset, keyword: str) -> list[float]:
+    """The finite numbers of an element that the pixels do not depend on; none where one of them is damaged."""
+    try:
+        numbers = [float(value) for value in side_values(dataset, keyword)]
+    except (TypeError, ValueError, OverflowError):
+        return []
+    return numbers if all(math.isfinite(number) for number in numbers) else []
+
+
+def side_number(dataset: Dataset, keyword: str) -> float | None:
+    """The first of them."""
+    return next(iter(side_numbers(dataset, keyword)), None)

@@ -1,0 +1,91 @@
+"""What ingest makes of one file, by itself and in any process: its picture on the run's grid, and facts about it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtea.core.errors import DataError
+from medtea.data.choices import Choices
+from medtea.data.reader import read, read_mask
+from medtea.ingest.headers import read_header
+from medtea.ingest.quality import prepare
+
+PICTURE, MASK = np.dtype("<f2"), np.dtype("u1")
+State = list[int]
+"""Size in bytes and time of change in ns."""
+
+
+class ChangedError(DataError):
+    """A file is not what it was when it was found."""
+
+
+def state_of(path: str | Path) -> State:
+    """What tells whether a file has changed.
+
+    Raises:
+        DataError: it cannot be looked at.
+    """
+    try:
+        status = Path(path).stat()
+    except OSError as problem:
+        raise DataError(f"The file cannot be opened ({type(problem).__name__}).") from None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def decode(
+    *,
+    path: str,
+    masks: list[str],
+    inverted: bool = False,
+    modality: str | None = None,
+    states: list[State],
+    how: dict[str, Any],
+) -> tuple[dict[str, Any], bytes]:
+    """One radiograph's facts, and its picture and mask on the run's grid as bytes, see `parts_of`.
+
+    Args:
+        path: The file.
+        masks: Its lung mask's files.
+        inverted: Whether its source says that it is dark where the body is dense.
+        modality: What its source says the modality is, for a DICOM file whose header does not.
+        states: What `state_of` said of them all when they were found.
+        how: Ingest's settings that matter for pixels.
+
+    Raises:
+        DataError: it cannot be used.
+        ChangedError: a file is not what it was when it was found.
+    """
+    reading = read(Path(path), Choices(**how["reading"]), inverted=inverted, modality=modality)
+    lungs = None
+    if masks:
+        files = tuple(Path(mask) for mask in masks)
+        stored = read_mask(files, shape=reading.geometry.stored, segments=tuple(how["lung_segments"]))
+        lungs = reading.geometry.place(stored)
+    picture, fitted = prepare(reading.pixels, lungs, size=how["size"], how=how["fit"])
+    if [state_of(one) for one in (path, *masks)] != states:
+        raise ChangedError("The file was changed while it was read; start again when nothing writes to the source.")
+    digest = hashlib.sha256(np.ascontiguousarray(reading.pixels).data).hexdigest()
+    facts = {"digest": digest, "reading": reading.facts.columns()}
+    return facts, picture.astype(PICTURE).tobytes() + fitted.astype(MASK).tobytes()
+
+
+def parts_of(blob: bytes, size: int) -> tuple[bytes, bytes]:
+    """The bytes of the picture (float16) and of its mask (0 or 1), rows first, in what `decode` gave."""
+    end = size * size * PICTURE.itemsize
+    return blob[:end], blob[end:]
+
+
+def read_fields(*, paths: list[str]) -> tuple[dict[str, Any], bytes]:
+    """Of each file the fields of `read_header` as JSON takes them, or the reason why it cannot be used."""
+    return {"headers": [_fields(Path(path)) for path in paths]}, b""
+
+
+def _fields(path: Path) -> dict[str, Any] | str:
+    try:
+        return vars(read_header(path))
+    except DataError as reason:
+        return str(reason)

@@ -1,0 +1,47 @@
+"""Headers first: what many files say of themselves, read in worker processes, before any pixel is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from medtea.core.progress import counter
+from medtea.ingest.headers import Header
+from medtea.ingest.workers import Pool, Reply, current_pool
+
+CHUNK = 50
+"""Files in one job: what it costs to send a job is then nothing beside reading them."""
+
+
+def read_headers(paths: Sequence[Path]) -> list[Header | str]:
+    """Of each file its header or the reason why it cannot be used, in the order of the paths."""
+    found: list[Header | str] = [""] * len(paths)
+    with current_pool() as pool, counter("reading headers", total=len(paths)) as count:
+        for place, one in _read(pool, [str(path) for path in paths]):
+            found[place] = one
+            count(refused=isinstance(one, str))
+    return found
+
+
+def _read(pool: Pool, paths: Sequence[str]) -> Iterator[tuple[int, Header | str]]:
+    alone: list[int] = []
+    chunks = range(0, len(paths), CHUNK)
+    for number, reply in pool.do("headers", ({"paths": paths[start : start + CHUNK]} for start in chunks)):
+        places = range(chunks[number], min(chunks[number] + CHUNK, len(paths)))
+        if reply.refused is not None:
+            alone += places  # one of them did it: only that one is to pay for it
+        else:
+            yield from zip(places, _unpacked(reply, len(places)), strict=True)
+    for number, reply in pool.do("headers", ({"paths": [paths[place]]} for place in alone)):
+        yield alone[number], _unpacked(reply, 1)[0]
+
+
+def _unpacked(reply: Reply, count: int) -> list[Header | str]:
+    if reply.refused is not None:
+        return [reply.refused] * count
+    return [one if isinstance(one, str) else _header(one) for one in reply.facts["headers"]]
+
+
+def _header(fields: dict[str, Any]) -> Header:
+    return Header(**fields)
