@@ -99,7 +99,7 @@ def load_radiograph(path: Path, choices: Choices, *, inverted: bool = False, mod
     """
     start = _start(path)
     if is_dicom(start):
-        return read_dicom(path, choices, modality)
+        return read_dicom(path, choices, modality=modality)
     spacing = None
     if start.startswith(pictures.STARTS):
         pixels = pictures.read_picture(path)

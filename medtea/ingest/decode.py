@@ -37,21 +37,14 @@ def state_of(path: str | Path) -> State:
 
 
 def decode(
-    *,
-    path: str,
-    masks: list[str],
-    inverted: bool = False,
-    modality: str | None = None,
-    states: list[State],
-    how: dict[str, Any],
+    *, path: str, masks: list[str], said: dict[str, Any], states: list[State], how: dict[str, Any]
 ) -> tuple[dict[str, Any], bytes]:
     """One radiograph's facts, and its picture and mask on the run's grid as bytes, see `parts_of`.
 
     Args:
         path: The file.
         masks: Its lung mask's files.
-        inverted: Whether its source says that it is dark where the body is dense.
-        modality: What its source says the modality is, for a DICOM file whose header does not.
+        said: What its source says of it, as `read` takes it: `inverted`, `modality`.
         states: What `state_of` said of them all when they were found.
         how: Ingest's settings that matter for pixels.
 
@@ -59,7 +52,7 @@ def decode(
         DataError: it cannot be used.
         ChangedError: a file is not what it was when it was found.
     """
-    reading = read(Path(path), Choices(**how["reading"]), inverted=inverted, modality=modality)
+    reading = read(Path(path), Choices(**how["reading"]), **said)
     lungs = None
     if masks:
         files = tuple(Path(mask) for mask in masks)

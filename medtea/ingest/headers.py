@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom.dataset import Dataset
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from medtea.core.errors import DataError
 from medtea.data.pixels import quiet_pydicom, refuse_unusable
@@ -52,6 +53,8 @@ def read_header(path: Path) -> Header:
         DataError: not DICOM, or not a frontal chest radiograph; the text names the element.
     """
     dataset = open_header(path)
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        raise DataError("The file is a DICOMDIR, a directory of other files; those are found by themselves.")
     refuse_unusable(dataset)
     with quiet_pydicom():
         try:

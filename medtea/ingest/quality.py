@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ Box = tuple[slice, slice]
 
 FLAT = 0.02  # grey values this close to black or white count as empty
 EMPTY_SHARE = 0.98  # a line is empty when this share of it is: leaves room for a speck
+SAMPLED = 768  # lines at least that a percentile is taken of: half a million pixels tell it as well as eight
 LARGEST_CROP = 1 / 3  # of the side, at each edge: never crop into a very dark picture
 
 
@@ -30,17 +32,21 @@ def field_box(radiograph: NDArray[np.float32]) -> Box:
     """
     low, high = float(radiograph.min()), float(radiograph.max())
     flat = FLAT * (high - low)
-    empty = (radiograph <= low + flat) | (radiograph >= high - flat)
-    rows = _kept(empty.mean(axis=1) >= EMPTY_SHARE)
-    return rows, _kept(empty[rows].mean(axis=0) >= EMPTY_SHARE)
+
+    def is_empty(line: NDArray[np.float32]) -> bool:
+        return bool(((line <= low + flat) | (line >= high - flat)).mean() >= EMPTY_SHARE)
+
+    rows = _kept(radiograph, is_empty)
+    return rows, _kept(radiograph[rows].T, is_empty)
 
 
-def _kept(empty: NDArray[np.bool_]) -> slice:
-    most = int(len(empty) * LARGEST_CROP)
-    first, last = 0, len(empty)
-    while first < most and empty[first]:
+def _kept(lines: NDArray[np.float32], is_empty: Callable[[NDArray[np.float32]], bool]) -> slice:
+    count = len(lines)
+    most = int(count * LARGEST_CROP)
+    first, last = 0, count
+    while first < most and is_empty(lines[first]):
         first += 1
-    while len(empty) - last < most and empty[last - 1]:
+    while count - last < most and is_empty(lines[last - 1]):
         last -= 1
     return slice(first, last)
 
@@ -51,12 +57,15 @@ def scale(radiograph: NDArray[np.float32], *, low: float = 1, high: float = 99) 
     Raises:
         DataError: the percentiles are equal.
     """
-    black, white = (float(value) for value in np.percentile(radiograph, [low, high]))
+    step = max(1, min(radiograph.shape) // SAMPLED)
+    black, white = (float(value) for value in np.percentile(radiograph[::step, ::step], [low, high]))
     if not white > black:
         raise DataError(
             f"Percentiles {low:g} and {high:g} of the pixels are equal; nearly all of the picture is empty."
         )
-    return np.asarray(np.clip((radiograph - black) / (white - black), 0, 1), dtype=np.float32)
+    scaled = np.subtract(radiograph, np.float32(black), dtype=np.float32)
+    scaled /= np.float32(white - black)
+    return np.clip(scaled, 0, 1, out=scaled)
 
 
 def fit(radiograph: NDArray[np.float32], size: int, how: How = "stretch") -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.names import IndexArtefact, Role
 from medtea.core.settings import StrictSettings, expand, parse
 from medtea.core.work import Work, write_atomically, write_csv
-from medtea.data.acquisition import write_acquisition
+from medtea.data.acquisition import write_acquisition, write_facts
 from medtea.data.choices import Choices
 from medtea.data.index import write_index
 from medtea.ingest import sources
@@ -165,6 +165,7 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
         table = _table(rows, settings, work.seed)
         _write_arrays(index, store, accepted, settings.size)
         write_csv(index.flow, flow(found, refused, table), FLOW)
+        write_facts(index.reading, table["radiograph"], [row["reading"] for row in rows])
         write_acquisition(index.acquisition, table["radiograph"], [row["acquisition"] for row in rows])
         write_index(index.index, table)
         store.keep_only(entries)
@@ -236,6 +237,7 @@ def _row(candidate: Candidate, facts: dict[str, Any], settings: Settings, names:
         "group": candidate.hospital,
         "file": candidate.file,
         "acquisition": row_of(candidate.acquisition, names, hospital=candidate.hospital, keep_year=settings.keep_year),
+        "reading": facts["reading"],
         "digest": facts["digest"],
     }
 

@@ -51,12 +51,13 @@ def code() -> str:
 class Store:
     """Answers by entry, for one process at a time."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, *, patience_seconds: float = 5) -> None:
         """Open the store, or make it.
 
         Args:
             path: Its file; what is no readable store is begun anew.
             limits: A file that broke other limits than these is tried again.
+            patience_seconds: How long another process is waited for.
 
         Raises:
             DataError: another process has it open, or it cannot be written.
@@ -65,13 +66,13 @@ class Store:
         self._passing: dict[str, Reply] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._database = _opened(path)
+            self._database = _opened(path, patience_seconds)
         except sqlite3.OperationalError as problem:
             raise _unusable(problem) from None
         except sqlite3.DatabaseError:  # damaged: what it held can be made again
             for left in path.parent.glob(f"{path.name}*"):
                 left.unlink()
-            self._database = _opened(path)
+            self._database = _opened(path, patience_seconds)
 
     def __enter__(self) -> Store:
         return self
@@ -124,8 +125,8 @@ class Store:
             self._database.execute("VACUUM")  # a picture that was withdrawn is not to be found in the file either
 
 
-def _opened(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=5, isolation_level=None)
+def _opened(path: Path, patience_seconds: float) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=patience_seconds, isolation_level=None)
     try:
         # One process at a time needs no shared memory, which network drives do not have.
         database.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -32,8 +32,8 @@ class Candidate:
         mask: A lung mask on the radiograph's grid, or several that are united; None where there is none.
         instance: The source's own number of the image, as labels may be joined by it; None where there is none.
         is_inverted: Whether the source says that a picture without a header is dark where the body is dense.
-        modality: What the source says the modality is, for a DICOM file whose header does not.
         acquisition: With what and how it was taken, see `medtea.ingest.acquisition`; never written out as it is.
+        modality: What the source says the modality is, for a DICOM file whose header does not.
     """
 
     file: str
@@ -47,8 +47,8 @@ class Candidate:
     mask: Path | tuple[Path, ...] | None
     instance: str | None = None
     is_inverted: bool = False
-    modality: str | None = None
     acquisition: Mapping[str, str | float] = field(default_factory=dict, hash=False)
+    modality: str | None = None
 
     @property
     def masks(self) -> tuple[Path, ...]:
