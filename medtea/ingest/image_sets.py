@@ -20,8 +20,9 @@ from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.settings import StrictSettings
 from medtea.data.views import NOT_FRONTAL, UNKNOWN, view_from_words
 from medtea.ingest.csv_rows import Row, csv_rows
-from medtea.ingest.headers import read_header
+from medtea.ingest.headers import Header
 from medtea.ingest.labels import Policies, in_words
+from medtea.ingest.scan import read_headers
 from medtea.ingest.sources.source import Candidate, Refused, file_digest, fingerprint_of, inside
 
 # CheXpert's findings, which MIMIC-CXR-JPG took over.
@@ -71,7 +72,7 @@ class About:
 
     Attributes:
         patient: Its number of the patient, None where it has none.
-        view: In its own words; "" where it says nothing.
+        view: In its own words; "" where it says nothing, or the header does.
         finding: As `ingest.positive` and `ingest.negative` list it; several with a bar between them.
         study: Its number of the study, None where it has none.
         masks: Lung masks, relative to the root.
@@ -97,10 +98,12 @@ class Picture:
     Attributes:
         path: Relative to the root.
         row: Its row of `rows`; empty where it has none.
+        header: Of DICOM files, where the set asks for it.
     """
 
     path: PurePath
     row: Row
+    header: Header | None = None
 
 
 class ImageSet(abc.ABC):
@@ -112,6 +115,8 @@ class ImageSet(abc.ABC):
     """How the names of its images end, in small letters."""
     has_row_per_image: ClassVar[bool] = False
     """Whether an image without a row, or a row without an image, is refused."""
+    has_headers: ClassVar[bool] = False
+    """Whether its images are DICOM files whose headers say what the tables do not: view, maker and model."""
 
     def __init__(self, settings: Any, *, workspace: Path, seed: int) -> None:  # noqa: ARG002 (the contract's)
         self.settings = settings
@@ -152,11 +157,11 @@ class ImageSet(abc.ABC):
             ConfigError: the root is no folder, or lacks a table.
         """
         rows, selected, seen = self.rows(), self.selected(), set()
-        for image in self._images():
+        images = [one for one in self._images() if selected is None or self.key(one) in selected]
+        for image, header in self._headers(images):
             key = self.key(image)
-            if selected is None or key in selected:
-                yield self._one(image, rows.get(self.row_key(image)), is_second=key in seen)
-                seen.add(key)
+            yield self._one(image, rows.get(self.row_key(image)), header, is_second=key in seen)
+            seen.add(key)
         for key in rows if self.has_row_per_image else ():
             if key not in seen and (selected is None or key in selected):
                 yield Refused(file_digest(Path(key)), self._hospital, NO_IMAGE)
@@ -207,16 +212,30 @@ class ImageSet(abc.ABC):
     def _images(self) -> Iterator[PurePath]:
         return (path for path in self.files() if self.is_image(path))
 
-    def _one(self, image: PurePath, row: Row | None, *, is_second: bool) -> Candidate | Refused:
+    def _headers(self, images: list[PurePath]) -> Iterator[tuple[PurePath, Header | str | None]]:
+        if not self.has_headers:
+            return ((image, None) for image in images)
+        # A link is opened by nobody; `_one` says where it leads.
+        plain = [image for image in images if not (self.root / image).is_symlink()]
+        headers = dict(zip(plain, read_headers([self.root / image for image in plain]), strict=True))
+        return ((image, headers.get(image, "A link is not followed.")) for image in images)
+
+    def _one(
+        self, image: PurePath, row: Row | None, header: Header | str | None, *, is_second: bool
+    ) -> Candidate | Refused:
         file = file_digest(Path(image))
         try:
             if is_second:
                 raise DataError(SECOND)
             if row is None and self.has_row_per_image:
                 raise DataError(NO_ROW)
-            path = inside(self.root, str(image))
-            about = self.about(Picture(image, row or {}))
-            view = view_from_words(about.view)
+            path = self.root / image
+            if path.is_symlink() or not path.is_file():  # no folder above it is a link: `files` enters none
+                path = inside(self.root, str(image))
+            if isinstance(header, str):
+                raise DataError(header)
+            about = self.about(Picture(image, row or {}, header))
+            view = header.view if header else view_from_words(about.view)
             if view == NOT_FRONTAL:
                 raise DataError(LATERAL)
             masks = tuple(inside(self.root, str(mask)) for mask in about.masks)
@@ -229,12 +248,13 @@ class ImageSet(abc.ABC):
             patient=about.patient,
             study=about.study,
             view=view,
-            device=about.device,
+            device=header.device if header else about.device,
             finding=about.finding,
             mask=masks or None,
             instance=self.key(image),
             is_inverted=about.is_inverted,
             modality=about.modality,
+            acquisition=header.acquisition if header else {},
         )
 
 
@@ -242,22 +262,6 @@ def listed(text: str) -> list[str]:
     """The entries of a list as Python prints it, "['normal', 'nodule']", or with tabs in the place of the commas."""
     entries = (entry.strip(" '\"\n\r") for entry in re.split(r"[,\t]", text.strip().strip("[]")))
     return [entry for entry in entries if entry]
-
-
-def dicom_about(path: Path, *, patient: str | None, finding: str | None, study: str | None = None) -> About:
-    """What the header of a set's DICOM file adds to what its tables say: view, maker and model.
-
-    Raises:
-        DataError: it is no frontal chest radiograph, or not DICOM.
-    """
-    header = read_header(path)
-    return About(
-        patient=patient or header.patient,
-        study=study or header.study,
-        view="" if header.view == UNKNOWN else header.view,
-        finding=finding,
-        device=header.device,
-    )
 
 
 def tuberculosis_of(image: PurePath, start: str) -> tuple[str, str]:

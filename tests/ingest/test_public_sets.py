@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from oracles import made_public_sets
 from oracles.made_public_sets import SETS
+from oracles.made_run import tiny_config, write_config
+from PIL import Image
 
+from medtea import cli
 from medtea.core import bay
 from medtea.core.errors import ConfigError, DataError
 from medtea.core.settings import parse
+from medtea.data.index import read_index
 from medtea.data.reader import read, read_mask, read_radiograph
 from medtea.ingest import sources
 from medtea.ingest.image_sets import FOURTEEN, listed
 from medtea.ingest.labels import label_of
-from medtea.ingest.sources import vindr_cxr
+from medtea.ingest.sources import padchest, vindr_cxr
 from medtea.ingest.sources.source import Candidate, Refused
 
 Told = tuple[str, str | None, str | None, str, str | None]
@@ -351,3 +358,33 @@ def test_two_sets_are_one_source_with_two_hospitals(tmp_path: Path) -> None:
         parse(module.Settings, {"parts": [{"source": "montgomry"}]})
     with pytest.raises(ConfigError, match="rot"):
         parse(module.Settings, {"parts": [{"source": "montgomery", "options": {"rot": "x"}}]})
+
+
+def ingested(folder: Path, source: str, options: Mapping[str, object], hospital: str) -> pd.DataFrame:
+    """The index of a run on a set whose one hospital is trained at."""
+    content = tiny_config(source=source, options=dict(options), size=32)
+    content["ingest"] |= {"train": [hospital], "external": [], "positive": ["yes"], "negative": ["no"]}
+    config = write_config(folder / "tiny.yaml", content)
+    cli.walk(config, folder / "run", [], no_tracking=True, until="ingest")
+    return read_index(folder / "run" / "ingest" / "index.parquet")
+
+
+@pytest.mark.parametrize("name", ["vindr_cxr", "padchest", "brixia", "jsrt_scr"])
+def test_what_a_set_says_of_its_pixels_reaches_the_processes_that_read_them(name: str, tmp_path: Path) -> None:
+    root = SETS[name](tmp_path / "set")
+    hospital = bay.load(sources, name, "source").Source.hospital
+    index = ingested(tmp_path, name, {"root": str(root)}, hospital)
+    assert len(index) == {"vindr_cxr": 3, "padchest": 3, "brixia": 2, "jsrt_scr": 2}[name]
+    pictures = np.load(tmp_path / "run" / "ingest" / "radiographs.npy")
+    if name == "padchest":  # the second is dark where dense
+        (root / "1" / "2168_1.png").replace(root / "x")
+        values = np.asarray(Image.open(root / "x")).astype(np.uint16)
+        Image.fromarray((65_535 - values).astype(np.uint16)).save(root / "1" / "2168_1.png")
+        table = gzip.decompress((root / f"{padchest.TABLE}.gz").read_bytes()).replace(b"MONOCHROME1", b"MONOCHROME2")
+        (root / f"{padchest.TABLE}.gz").write_bytes(gzip.compress(table))
+        ingested(tmp_path, name, {"root": str(root)}, hospital)
+        again = np.load(tmp_path / "run" / "ingest" / "radiographs.npy")
+        np.testing.assert_allclose(again.astype(np.float32), pictures.astype(np.float32), atol=2e-3)
+    if name == "jsrt_scr":
+        masks = np.load(tmp_path / "run" / "ingest" / "given_masks.npy")
+        assert masks.any(axis=(1, 2)).all()

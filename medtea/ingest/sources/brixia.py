@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from medtea.core.errors import ConfigError
 from medtea.ingest.csv_rows import Row
-from medtea.ingest.image_sets import About, ImageSet, Picture, SetSettings, dicom_about
+from medtea.ingest.image_sets import About, ImageSet, Picture, SetSettings
 
 COLUMNS = ("Filename", "StudyId", "Subject", "BrixiaScoreGlobal")
 
@@ -28,6 +28,7 @@ class Source(ImageSet):
 
     hospital = "brescia"
     suffixes = (".dcm",)
+    has_headers = True
     has_row_per_image = True
 
     def rows(self) -> Mapping[str, Row]:
@@ -43,6 +44,4 @@ class Source(ImageSet):
     def about(self, image: Picture) -> About:
         """View and device are the header's."""
         finding = f"COVID-19|Brixia {image.row['BrixiaScoreGlobal'].removesuffix('.0')}"
-        return dicom_about(
-            self.root / image.path, patient=image.row["Subject"], study=image.row["StudyId"], finding=finding
-        )
+        return About(patient=image.row["Subject"], view="", finding=finding, study=image.row["StudyId"])

@@ -14,7 +14,7 @@ from pathlib import PurePath
 
 from medtea.core.errors import DataError
 from medtea.ingest.csv_rows import Row
-from medtea.ingest.image_sets import About, ImageSet, Picture, SetSettings, dicom_about
+from medtea.ingest.image_sets import About, ImageSet, Picture, SetSettings
 
 TRAIN = "stage_2_train_images"
 
@@ -28,6 +28,7 @@ class Source(ImageSet):
 
     hospital = "nih"
     suffixes = (".dcm",)
+    has_headers = True
     has_row_per_image = True
 
     def rows(self) -> Mapping[str, Row]:
@@ -54,7 +55,8 @@ class Source(ImageSet):
 
     def about(self, image: Picture) -> About:
         """View and device are the header's."""
-        return dicom_about(self.root / image.path, patient=image.row["patientId"], finding=image.row["class"])
+        study = image.header.study if image.header else None
+        return About(patient=image.row["patientId"], view="", finding=image.row["class"], study=study)
 
 
 def _refuse_unless(agree: bool) -> None:
