@@ -140,7 +140,7 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     """
     source = open_source(settings, work.folder, work.seed)
     names = pseudonyms()
-    lasting = settings.model_copy(update=dict.fromkeys(FREE))
+    lasting = settings.model_copy(update={**dict.fromkeys(FREE), "options": lasting_options(settings)})
     labels = open_labels(settings)
     digests = [source.fingerprint(), names.key_digest, *([labels.digest] if labels else [])]
     stage = work.stage("ingest", lasting, source="/".join(digests))
@@ -192,6 +192,12 @@ def open_source(settings: Settings, folder: Path, seed: int) -> Source:
     options = parse(module.Settings, expand(settings.options), "ingest.options")
     source: Source = module.Source(options, workspace=folder / "source", seed=seed)
     return source
+
+
+def lasting_options(settings: Settings) -> dict[str, Any]:
+    """The source's options without those that it calls FREE: with others of these nothing need run again."""
+    free: frozenset[str] = getattr(bay.load(sources, settings.source, "ingest.source"), "FREE", frozenset())
+    return {name: value for name, value in settings.options.items() if name not in free}
 
 
 def open_labels(settings: Settings) -> Labels | None:
