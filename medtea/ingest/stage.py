@@ -26,6 +26,8 @@ from medtea.data.reader import read_mask, read_radiograph
 from medtea.ingest import sources
 from medtea.ingest.acquisition import row_of
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
+from medtea.ingest.duplicates import near_pairs
+from medtea.ingest.leaks import PAIR_COLUMNS, Policy, left_out, pair_rows, refuse_leak
 from medtea.ingest.quality import How, prepare
 from medtea.ingest.sources.source import Candidate, Refused, Source
 from medtea.ingest.splits import split_patients
@@ -50,6 +52,9 @@ class Settings(StrictSettings):
         fit: "stretch": the collimated field fills the square. "pad": the sides' ratio is kept, black is added.
         val_share: Share of a training hospital's patients for validation.
         test_share: Share for the IID test.
+        duplicates: What becomes of two radiographs of different patients that are nearly one picture, where one would
+            be trained on and the other tested on. "refuse": ingest ends with both ids. "drop": the one that would be
+            trained on is refused. "flag": both stay. All such pairs are listed in duplicates.csv in any case.
         keep_year: Whether acquisition.parquet says in which year a radiograph was taken.
         patient_ids: "shared": the same number at two hospitals is one patient. "per_hospital": it is two.
     """
@@ -65,6 +70,7 @@ class Settings(StrictSettings):
     val_share: float = Bound(0.15, ge=0, lt=1)
     test_share: float = Bound(0.2, ge=0, lt=1)
     patient_ids: Literal["shared", "per_hospital"] = "shared"
+    duplicates: Policy = "refuse"
     keep_year: bool = True
 
     @model_validator(mode="before")
@@ -151,9 +157,18 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
             + (f"The first reason: {refused[0].reason}" if refused else "Is the path right?")
         )
     table = _table(accepted.rows, settings, work.seed)
-    _finish_arrays(index, pictures, masks, len(accepted.rows))
+    pairs = near_pairs(pictures[: len(table)], track)
+    write_csv(index.duplicates, pair_rows(table, pairs, settings.duplicates), PAIR_COLUMNS)
+    if settings.duplicates == "refuse":
+        refuse_leak(table, pairs)
+    if settings.duplicates == "drop":
+        dropped = left_out(table, pairs)
+        refused += [Refused(table["file"][row], table["hospital"][row], reason) for row, reason in dropped.items()]
+        write_csv(index.refused, [vars(one) for one in refused], ["file", "hospital", "reason"])
+        table = table.drop(index=list(dropped))
+    _finish_arrays(index, pictures, masks, table.index.to_numpy())
     write_csv(index.flow, flow(found, refused, table), FLOW)
-    write_acquisition(index.acquisition, table["radiograph"], [row["acquisition"] for row in accepted.rows])
+    write_acquisition(index.acquisition, table["radiograph"], table["acquisition"].tolist())
     write_index(index.index, table)
     for artefact in (index.refused, index.flow):
         work.tracker.artefact(artefact)
@@ -258,8 +273,11 @@ def _part(path: Path) -> Path:
     return path.with_name(f".{path.stem}.part.npy")
 
 
-def _finish_arrays(index: IndexArtefact, pictures: Array, masks: Array, count: int) -> None:
-    """Write the rows that were accepted under their final names."""
+def _finish_arrays(index: IndexArtefact, pictures: Array, masks: Array, rows: Array) -> None:
+    """Write the rows that stay under their final names."""
     for path, array in ((index.radiographs, pictures), (index.given_masks, masks)):
-        write_array(path, array[:count])
+        for place, row in enumerate(rows):
+            if place != row:
+                array[place] = array[row]
+        write_array(path, array[: len(rows)])
         _part(path).unlink()
