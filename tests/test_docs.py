@@ -350,7 +350,16 @@ audit:
 def test_a_run_with_the_guides_files_writes_what_data_md_says(tiny_run: Path) -> None:
     index = read_index(tiny_run / "ingest" / "index.parquet")
     assert columns_in("ingest/index.parquet") == list(COLUMNS) == list(index.columns)
-    tables = ("ingest/refused.csv", "ingest/flow.csv", "segment/masks.csv", "evaluate/scores.csv", "audit/outcomes.csv")
+    acquisition = pd.read_parquet(tiny_run / "ingest" / "acquisition.parquet")
+    assert columns_in("ingest/acquisition.parquet") == list(acquisition.columns)
+    tables = (
+        "ingest/refused.csv",
+        "ingest/duplicates.csv",
+        "ingest/flow.csv",
+        "segment/masks.csv",
+        "evaluate/scores.csv",
+        "audit/outcomes.csv",
+    )
     for name in tables:
         assert columns_in(name) == list(pd.read_csv(tiny_run / name).columns), name
     history = pd.read_csv(tiny_run / "distil" / "smoothed_erm" / "history.csv")
