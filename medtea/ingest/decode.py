@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medtea.core.errors import DataError
-from medtea.data.choices import Choices
+from medtea.data.choices import Accept, Choices
 from medtea.data.reader import read, read_mask
 from medtea.ingest.headers import read_header
 from medtea.ingest.quality import prepare
@@ -37,14 +37,14 @@ def state_of(path: str | Path) -> State:
 
 
 def decode(
-    *, path: str, masks: list[str], inverted: bool, states: list[State], how: dict[str, Any]
+    *, path: str, masks: list[str], said: dict[str, Any], states: list[State], how: dict[str, Any]
 ) -> tuple[dict[str, Any], bytes]:
     """One radiograph's facts, and its picture and mask on the run's grid as bytes, see `parts_of`.
 
     Args:
         path: The file.
         masks: Its lung mask's files.
-        inverted: Whether its source says that it is dark where the body is dense.
+        said: What its source says of it, as `read` takes it: `inverted`, `modality`.
         states: What `state_of` said of them all when they were found.
         how: Ingest's settings that matter for pixels.
 
@@ -52,7 +52,7 @@ def decode(
         DataError: it cannot be used.
         ChangedError: a file is not what it was when it was found.
     """
-    reading = read(Path(path), Choices(**how["reading"]), inverted=inverted)
+    reading = read(Path(path), Choices(**how["reading"]), **said)
     lungs = None
     if masks:
         files = tuple(Path(mask) for mask in masks)
@@ -72,13 +72,14 @@ def parts_of(blob: bytes, size: int) -> tuple[bytes, bytes]:
     return blob[:end], blob[end:]
 
 
-def read_fields(*, paths: list[str]) -> tuple[dict[str, Any], bytes]:
+def read_fields(*, paths: list[str], accept: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Of each file the fields of `read_header` as JSON takes them, or the reason why it cannot be used."""
-    return {"headers": [_fields(Path(path)) for path in paths]}, b""
+    kinds = Accept(**accept)
+    return {"headers": [_fields(Path(path), kinds) for path in paths]}, b""
 
 
-def _fields(path: Path) -> dict[str, Any] | str:
+def _fields(path: Path, accept: Accept) -> dict[str, Any] | str:
     try:
-        return vars(read_header(path))
+        return vars(read_header(path, accept))
     except DataError as reason:
         return str(reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -17,7 +16,7 @@ Box = tuple[slice, slice]
 
 FLAT = 0.02  # grey values this close to black or white count as empty
 EMPTY_SHARE = 0.98  # a line is empty when this share of it is: leaves room for a speck
-SAMPLE = 500_000  # pixels that percentiles are taken of, at least: their error is then below 0.02 of a percent
+SAMPLED = 768  # lines at least that a percentile is taken of: half a million pixels tell it as well as eight
 LARGEST_CROP = 1 / 3  # of the side, at each edge: never crop into a very dark picture
 
 
@@ -35,19 +34,19 @@ def field_box(radiograph: NDArray[np.float32]) -> Box:
     flat = FLAT * (high - low)
 
     def is_empty(line: NDArray[np.float32]) -> bool:
-        return bool(np.mean((line <= low + flat) | (line >= high - flat)) >= EMPTY_SHARE)
+        return bool(((line <= low + flat) | (line >= high - flat)).mean() >= EMPTY_SHARE)
 
     rows = _kept(radiograph, is_empty)
     return rows, _kept(radiograph[rows].T, is_empty)
 
 
 def _kept(lines: NDArray[np.float32], is_empty: Callable[[NDArray[np.float32]], bool]) -> slice:
-    # From the edges inwards: nearly always the first line is not empty, and the others are not looked at.
-    most = int(len(lines) * LARGEST_CROP)
-    first, last = 0, len(lines)
+    count = len(lines)
+    most = int(count * LARGEST_CROP)
+    first, last = 0, count
     while first < most and is_empty(lines[first]):
         first += 1
-    while len(lines) - last < most and is_empty(lines[last - 1]):
+    while count - last < most and is_empty(lines[last - 1]):
         last -= 1
     return slice(first, last)
 
@@ -55,12 +54,10 @@ def _kept(lines: NDArray[np.float32], is_empty: Callable[[NDArray[np.float32]], 
 def scale(radiograph: NDArray[np.float32], *, low: float = 1, high: float = 99) -> NDArray[np.float32]:
     """Grey values so that these percentiles become 0 and 1; what lies outside is clipped.
 
-    Of a large radiograph the percentiles are those of every second, third, ... pixel of every such row.
-
     Raises:
         DataError: the percentiles are equal.
     """
-    step = max(1, math.isqrt(radiograph.size // SAMPLE))
+    step = max(1, min(radiograph.shape) // SAMPLED)
     black, white = (float(value) for value in np.percentile(radiograph[::step, ::step], [low, high]))
     if not white > black:
         raise DataError(

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from medtea.core.errors import DataError
-from medtea.data.reader import read_mask, read_radiograph
+from medtea.data.reader import read, read_mask, read_radiograph
 
 GREY = np.add.outer(np.arange(20) * 3, np.arange(18) * 2).astype(np.uint16)  # 0 to 91, another value in each corner
 
@@ -138,7 +138,7 @@ def test_a_raw_image_of_jsrt_is_dark_film_where_its_numbers_are_large(tmp_path: 
 def test_what_is_said_to_be_inverted_is_turned_over(tmp_path: Path) -> None:
     Image.fromarray(GREY * 700).save(tmp_path / "x.png")
     plain = read_radiograph(tmp_path / "x.png")
-    np.testing.assert_allclose(read_radiograph(tmp_path / "x.png", inverted=True), 1 - plain)
+    np.testing.assert_allclose(read(tmp_path / "x.png", inverted=True).pixels, 1 - plain)
 
 
 def test_a_gif_is_a_mask_and_no_radiograph(tmp_path: Path) -> None:

@@ -21,7 +21,14 @@ def made_dataset(
     if stored is None:
         stored = np.arange(20 * 24).reshape(20, 24) * 8
     allocated = allocated or (8 if bits == 8 else 16)
-    dataset = FileDataset("", {}, file_meta=FileMetaDataset(), preamble=b"\0" * 128)
+    dataset = FileDataset(
+        "",
+        {},
+        file_meta=FileMetaDataset(),
+        preamble=b"\0" * 128,
+        is_implicit_VR=False,
+        is_little_endian=not big_endian,
+    )
     dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian if big_endian else ExplicitVRLittleEndian
     dataset.Modality, dataset.PhotometricInterpretation = "DX", "MONOCHROME2"
     dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.3"

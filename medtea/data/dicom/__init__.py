@@ -1,1 +1,1 @@
-"""What one DICOM file says: header, accept, stored, grey, field, spacing; `medtea.data.pixels` chains them."""
+"""What a DICOM file says: header, accept, codestream, stored, grey, field, spacing; `medtea.data.pixels` joins them."""

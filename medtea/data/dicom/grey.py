@@ -117,7 +117,8 @@ def _without_voi(values: NDArray[Any], full: Range, counts: Counts, choices: Cho
         ends = percentiles(values, counts(), choices.percentiles)
         if ends[0] < ends[1]:
             (low, high), said = ends, "percentiles {:g}-{:g}".format(*choices.percentiles)
-    return Shown(np.clip((np.asarray(values, dtype=np.float64) - low) / (high - low), 0, 1), said, None, low, high)
+    grey = np.clip((np.asarray(values, dtype=np.float64) - low) / (high - low), 0, 1)
+    return Shown(grey, said, None, float(low), float(high))
 
 
 def percentiles(values: NDArray[Any], counts: NDArray[np.int64], wanted: tuple[float, float]) -> Range:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, RLELossless
 
 from medtea.core.errors import DataError
+from medtea.data.dicom.codestream import coded_size
 from medtea.data.dicom.header import side_numbers, side_values
 
 Range = tuple[float, float]
@@ -69,10 +71,8 @@ def stored_of(dataset: Dataset) -> Stored:
         raw, flat = np.unique(words, return_inverse=True)
         places, raw = flat.reshape(words.shape), raw.astype(np.int64)
     values = number(raw >> shift, bits=bits, signed=signed)
-    used = ((1 << bits) - 1) << shift
-    fills = values << shift if signed else np.zeros_like(raw)  # above a negative number stand ones
-    stray = (raw ^ fills) & ~np.int64(used) & ((1 << allocated) - 1)
-    return Stored(places, values, _padding(dataset, raw, values), _judged(places, stray != 0))
+    masked = _has_stray_bits(raw, values << shift, words, mask=((1 << bits) - 1) << shift, signed=signed)
+    return Stored(places, values, _padding(dataset, raw, values), "masked" if masked else "clear")
 
 
 def number(raw: NDArray[np.int64], *, bits: int, signed: bool) -> NDArray[np.int64]:
@@ -141,6 +141,8 @@ def _decoded(dataset: Dataset) -> NDArray[Any]:
             f"PixelData is in the transfer syntax {syntax.name}, for which no decoder is installed: pip install "
             f"{_package(syntax)}"
         )
+    if _is_coded(dataset):
+        _refuse_other_size(dataset)
     # pydicom would mask the lowest BitsStored bits, wherever HighBit is; whole words are asked for
     options = {} if _is_coded(dataset) else {"bits_stored": dataset.BitsAllocated}
     several = (dataset.get("NumberOfFrames") or 1) > 1
@@ -150,9 +152,24 @@ def _decoded(dataset: Dataset) -> NDArray[Any]:
         raise
     except BaseException as problem:  # the decoders raise almost any kind; that in Rust one that is no Exception
         raise DataError(
-            f"PixelData (7FE0,0010) cannot be decoded ({syntax.name}; {type(problem).__name__}); it is damaged."
+            f"PixelData (7FE0,0010) cannot be decoded ({syntax.name}; {type(problem).__name__}); it is damaged, "
+            "or of a kind that the installed decoder does not read."
         ) from None
     return np.asarray(decoded)
+
+
+def _refuse_other_size(dataset: Dataset) -> None:
+    """Refuse a codestream of another size than the header's: a decoder would make room for what it claims."""
+    try:
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
+    except Exception as problem:  # damaged items make pydicom raise almost any kind
+        raise DataError(f"PixelData (7FE0,0010) is damaged: no frame is found ({type(problem).__name__}).") from None
+    size = coded_size(frame)
+    if size is not None and size != (dataset.Rows, dataset.Columns):
+        raise DataError(
+            f"PixelData (7FE0,0010) is coded as {size[0]} x {size[1]} pixels, and Rows x Columns is {dataset.Rows} x "
+            f"{dataset.Columns}."
+        )
 
 
 def _package(syntax: UID) -> str:
@@ -183,5 +200,12 @@ def _padding(dataset: Dataset, raw: NDArray[np.int64], values: NDArray[np.int64]
     return np.asarray((values >= min(ends)) & (values <= max(ends)) | (words >= min(ends)) & (words <= max(ends)))
 
 
-def _judged(places: NDArray[Any], stray: NDArray[np.bool_]) -> str:
-    return "masked" if stray.any() and bool(stray[places].any()) else "clear"
+def _has_stray_bits(
+    raw: NDArray[np.int64], numbers: NDArray[np.int64], words: NDArray[Any], *, mask: int, signed: bool
+) -> bool:
+    """Whether any word has bits set outside of `mask`, other than a negative number's sign above it."""
+    if not signed:
+        return bool(int(np.bitwise_or.reduce(words, axis=None)) & ~mask)
+    allocated = (1 << (8 * words.itemsize)) - 1
+    stray = ((raw ^ numbers) & allocated & ~mask) != 0
+    return bool(stray.any() and (stray if len(raw) != allocated + 1 else stray[words]).any())
