@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from oracles import made_report
 from oracles.made_batches import small_network
 from oracles.made_sources import made_picture
 from PIL import Image
+from pydantic import BaseModel
 from torch import nn
 from typer.testing import CliRunner
 from yaml import safe_load
@@ -43,7 +45,8 @@ from medtea.distil.methods.method import Context
 from medtea.ingest import sources
 from medtea.ingest.image_sets import ImageSet, SetSettings
 from medtea.ingest.labels import UNMATCHED, LabelSettings, label_of
-from medtea.ingest.sources import dicom_tree, several, table
+from medtea.ingest.pacs import settings as pacs_settings
+from medtea.ingest.sources import dicom_tree, pacs, several, table
 from medtea.ingest.sources.source import Candidate, Refused, file_digest
 from medtea.ingest.stage import Settings as IngestSettings
 from medtea.lrp import cotangents
@@ -347,7 +350,16 @@ audit:
 def test_a_run_with_the_guides_files_writes_what_data_md_says(tiny_run: Path) -> None:
     index = read_index(tiny_run / "ingest" / "index.parquet")
     assert columns_in("ingest/index.parquet") == list(COLUMNS) == list(index.columns)
-    tables = ("ingest/refused.csv", "ingest/flow.csv", "segment/masks.csv", "evaluate/scores.csv", "audit/outcomes.csv")
+    acquisition = pd.read_parquet(tiny_run / "ingest" / "acquisition.parquet")
+    assert columns_in("ingest/acquisition.parquet") == list(acquisition.columns)
+    tables = (
+        "ingest/refused.csv",
+        "ingest/duplicates.csv",
+        "ingest/flow.csv",
+        "segment/masks.csv",
+        "evaluate/scores.csv",
+        "audit/outcomes.csv",
+    )
     for name in tables:
         assert columns_in(name) == list(pd.read_csv(tiny_run / name).columns), name
     history = pd.read_csv(tiny_run / "distil" / "smoothed_erm" / "history.csv")
@@ -416,6 +428,42 @@ def test_every_set_is_told_of_and_the_options_told_are_its_own() -> None:
     options = set(re.findall(r"`options\.(\w+)", section)) | {"bias", "environments", "unbiased"}
     assert options <= set(bay.load(sets, "coloured_mnist", "set").Settings.model_fields)
     assert [name for name in options if f"`{name}`" not in section and f"`options.{name}" not in section] == []
+
+
+# ---- pacs.md: its settings, its hospitals and its commands
+
+
+@pytest.mark.parametrize(("heading", "model"), [("`query`", pacs_settings.Query), ("`manners`", pacs_settings.Manners)])
+def test_the_settings_of_an_archive_told_are_all_there_are(heading: str, model: type[BaseModel]) -> None:
+    assert table_below("pacs", heading) == list(model.model_fields)
+
+
+def test_the_hospitals_told_of_are_read_and_every_setting_of_one_is_told() -> None:
+    hospitals = [yaml.safe_load(text) for text in YAML.findall(text_of("pacs"))]
+    assert len(hospitals) == 2
+    read = [parse(pacs.Settings, {"hospitals": one}).hospitals for one in hospitals]
+    assert [type(*one.values()) for one in read] == [pacs_settings.Dicomweb, pacs_settings.Dimse]
+    page = text_of("pacs") + (REPOSITORY / "configs" / "pacs_example.yaml").read_text(encoding="utf-8")
+    models = (pacs.Settings, pacs_settings.Dicomweb, pacs_settings.Dimse, pacs_settings.Own)
+    named = {name for model in models for name in model.model_fields} - {"token_variable", "address"}
+    assert [name for name in sorted(named) if not re.search(rf"\b{name}\b", page)] == []
+    own = pacs_settings.Own()
+    assert f"`{own.ae_title}`" in page
+    assert f"({own.port})" in page
+
+
+def test_the_commands_told_of_an_archive_are_the_programs() -> None:
+    told = [line.split()[1:] for line in re.findall(r"^medtea .*$", text_of("pacs"), re.MULTILINE)]
+    assert told == [
+        ["ingest", "CONFIG", "--from", "pacs"],
+        *(["pacs", "check", "CONFIG"], ["ingest", "CONFIG"]),
+        ["pacs", "fetch", "CONFIG"],
+    ]
+    for words in told:
+        name = [word for word in words if word.islower()][: 2 if words[0] == "pacs" else 1]
+        answer = CliRunner().invoke(cli.app, [*name, "--help"])
+        assert answer.exit_code == 0
+        assert all(word in answer.stdout for word in words if word.startswith("--"))
 
 
 # ---- methods.md, and the short tables: what the files themselves say

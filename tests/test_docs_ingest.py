@@ -9,9 +9,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import yaml
 from oracles.made_dicom import made_dataset
 from oracles.truth_table import ROWS
 
+from medtea.core.settings import parse
 from medtea.data.choices import Accept, Choices
 from medtea.data.dicom.stored import PACKAGES
 from medtea.data.facts import Facts
@@ -60,6 +62,12 @@ def test_the_packages_and_the_descriptions_told_are_those_there_are() -> None:
     assert [package for package in PACKAGES.values() if package not in text()] == []
     told = re.findall(r"[A-Z]\w+Description|ProtocolName", text().partition("**The view**")[2])
     assert tuple(told[: len(DESCRIPTIONS)]) == DESCRIPTIONS
+
+
+def test_the_yaml_is_read_by_the_real_settings() -> None:
+    (section,) = re.findall(r"^```yaml\n(.*?)^```$", text(), re.DOTALL | re.MULTILINE)
+    content = yaml.safe_load(section)["ingest"]["reading"]
+    assert parse(Choices, content).model_dump(exclude_unset=True) == content
 
 
 def test_the_example_runs(tmp_path: Path) -> None:

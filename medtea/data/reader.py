@@ -22,13 +22,13 @@ from medtea.data.segmentations import read_segments
 Spacing = tuple[float, float]
 
 
-def read_radiograph(path: Path) -> NDArray[np.float32]:
+def read_radiograph(path: Path, *, inverted: bool = False) -> NDArray[np.float32]:
     """The pixels alone of `read`, as it reads without choices.
 
     Raises:
         DataError: the file is not a usable radiograph.
     """
-    return read(path).pixels
+    return read(path, inverted=inverted).pixels
 
 
 def read(path: Path, choices: Choices = USUAL, *, inverted: bool = False, modality: str | None = None) -> Reading:

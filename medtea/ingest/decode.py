@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medtea.core.errors import DataError
-from medtea.data.choices import Choices
+from medtea.data.choices import Accept, Choices
 from medtea.data.reader import read, read_mask
 from medtea.data.volumes import data_file_of
 from medtea.ingest.headers import read_header
@@ -74,13 +74,14 @@ def parts_of(blob: bytes, size: int) -> tuple[bytes, bytes]:
     return blob[:end], blob[end:]
 
 
-def read_fields(*, paths: list[str]) -> tuple[dict[str, Any], bytes]:
+def read_fields(*, paths: list[str], accept: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Of each file the fields of `read_header` as JSON takes them, or the reason why it cannot be used."""
-    return {"headers": [_fields(Path(path)) for path in paths]}, b""
+    kinds = Accept(**accept)
+    return {"headers": [_fields(Path(path), kinds) for path in paths]}, b""
 
 
-def _fields(path: Path) -> dict[str, Any] | str:
+def _fields(path: Path, accept: Accept) -> dict[str, Any] | str:
     try:
-        return vars(read_header(path))
+        return vars(read_header(path, accept))
     except DataError as reason:
         return str(reason)

@@ -10,19 +10,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from medtea.core.errors import DataError
-from medtea.data.pixels import quiet_pydicom, refuse_unusable
+from medtea.data.choices import Accept
+from medtea.data.dicom.accept import USUAL_KINDS, refuse_unusable
+from medtea.data.dicom.header import quiet_pydicom
 from medtea.data.views import view_of
 from medtea.ingest.acquisition import device_of, facts_of, text_in
 from medtea.ingest.open_header import open_header
-
-# Defined terms of BodyPartExamined (PS3.16 Annex L) that are certainly not a chest. What is in neither this list nor
-# known as a chest passes: hospitals write it in their own language, or leave it empty.
-OTHER_BODY_PARTS = frozenset(
-    {"ABDOMEN", "ANKLE", "ARM", "BREAST", "CALCANEUS", "CLAVICLE", "COCCYX", "CSPINE", "ELBOW", "EXTREMITY"}
-    | {"FEMUR", "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HIP", "HUMERUS", "JAW", "KNEE", "LEG", "LSPINE"}
-    | {"MANDIBLE", "NECK", "PATELLA", "PELVIS", "RADIUS", "SACRUM", "SHOULDER", "SKULL", "SPINE", "SSPINE"}
-    | {"TEETH", "THIGH", "TIBIA", "TOE", "TSPINE", "ULNA", "WRIST", "ZYGOMA"}
-)
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,7 @@ class Header:
         instance: SOPInstanceUID, "" where missing.
         patient: PatientID, None where empty.
         study: StudyInstanceUID, None where empty.
-        view: "PA", "AP" or "unknown".
+        view: "PA", "AP", "unknown", or "not frontal" where such are taken.
         device: Maker and model in a controlled vocabulary, "unknown" where nothing is known.
         acquisition: With what and how it was taken; station and detector as they stand in the header.
     """
@@ -46,19 +39,17 @@ class Header:
     acquisition: Mapping[str, str | float] = field(default_factory=dict, hash=False)
 
 
-def read_header(path: Path) -> Header:
-    """The header of a frontal chest radiograph; the pixels are not read.
+def read_header(path: Path, accept: Accept = USUAL_KINDS) -> Header:
+    """The header of a radiograph that is to be taken; the pixels are not read.
 
     Raises:
-        DataError: not DICOM, or not a frontal chest radiograph; the text names the element.
+        DataError: not DICOM, or not to be taken; the text names the element.
     """
     dataset = open_header(path)
-    if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-        raise DataError("The file is a DICOMDIR, a directory of other files; those are found by themselves.")
-    refuse_unusable(dataset)
     with quiet_pydicom():
         try:
-            _refuse_body_part(dataset)
+            _refuse_directory(dataset)
+            refuse_unusable(dataset, accept)
             facts = facts_of(dataset)
             return Header(
                 instance=text_in(dataset, "SOPInstanceUID"),
@@ -74,7 +65,6 @@ def read_header(path: Path) -> Header:
             raise DataError(f"An element of the header is damaged ({type(problem).__name__}).") from None
 
 
-def _refuse_body_part(dataset: Dataset) -> None:
-    part = text_in(dataset, "BodyPartExamined").upper()
-    if part in OTHER_BODY_PARTS:
-        raise DataError(f"BodyPartExamined (0018,0015) is '{part}'; a chest radiograph is CHEST, or it is left empty.")
+def _refuse_directory(dataset: Dataset) -> None:
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        raise DataError("The file is a DICOMDIR, a directory of other files; those are found by themselves.")

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from medtea.core.progress import counter
+from medtea.data.choices import Accept
+from medtea.data.dicom.accept import USUAL_KINDS
 from medtea.ingest.headers import Header
 from medtea.ingest.workers import Pool, Reply, current_pool
 
 CHUNK = 50
 """Files in one job: what it costs to send a job is then nothing beside reading them."""
+
+ACCEPT: ContextVar[Accept] = ContextVar("ACCEPT", default=USUAL_KINDS)
+"""Which kinds of image the ingest that is under way takes, for whoever finds files."""
+
+
+@contextlib.contextmanager
+def accepting(accept: Accept) -> Iterator[None]:
+    """Within it headers of these kinds are no reason to refuse a file."""
+    token = ACCEPT.set(accept)
+    try:
+        yield
+    finally:
+        ACCEPT.reset(token)
 
 
 def read_headers(paths: Sequence[Path]) -> list[Header | str]:
@@ -27,13 +44,15 @@ def read_headers(paths: Sequence[Path]) -> list[Header | str]:
 def _read(pool: Pool, paths: Sequence[str]) -> Iterator[tuple[int, Header | str]]:
     alone: list[int] = []
     chunks = range(0, len(paths), CHUNK)
-    for number, reply in pool.do("headers", ({"paths": paths[start : start + CHUNK]} for start in chunks)):
+    accept = ACCEPT.get().model_dump(mode="json")
+    jobs = ({"paths": paths[start : start + CHUNK], "accept": accept} for start in chunks)
+    for number, reply in pool.do("headers", jobs):
         places = range(chunks[number], min(chunks[number] + CHUNK, len(paths)))
         if reply.refused is not None:
             alone += places  # one of them did it: only that one is to pay for it
         else:
             yield from zip(places, _unpacked(reply, len(places)), strict=True)
-    for number, reply in pool.do("headers", ({"paths": [paths[place]]} for place in alone)):
+    for number, reply in pool.do("headers", ({"paths": [paths[place]], "accept": accept} for place in alone)):
         yield alone[number], _unpacked(reply, 1)[0]
 
 

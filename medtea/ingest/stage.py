@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import numpy as np
 import pandas as pd
 from numpy.lib.format import write_array_header_1_0
 from pydantic import Field as Bound
@@ -15,6 +16,7 @@ from pydantic import model_validator
 from medtea.core import bay
 from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.names import IndexArtefact, Role
+from medtea.core.progress import track
 from medtea.core.settings import StrictSettings, expand, parse
 from medtea.core.work import Work, write_atomically, write_csv
 from medtea.data.acquisition import write_acquisition, write_facts
@@ -25,8 +27,11 @@ from medtea.ingest.acquisition import row_of
 from medtea.ingest.answers import answer_all
 from medtea.ingest.decode import MASK, PICTURE, parts_of
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
+from medtea.ingest.duplicates import near_pairs
 from medtea.ingest.labels import UNMATCHED, Labels, LabelSettings, label_of
+from medtea.ingest.leaks import PAIR_COLUMNS, Policy, left_out, pair_rows, refuse_leak
 from medtea.ingest.quality import How
+from medtea.ingest.scan import accepting
 from medtea.ingest.sources.source import Candidate, Refused, Source
 from medtea.ingest.splits import split_patients
 from medtea.ingest.store import Store
@@ -37,7 +42,7 @@ STORE = Path("decoded") / "answers.sqlite"
 FREE = {"processes"}
 """Settings that change nothing of what comes out."""
 NOT_OF_PIXELS = {"source", "options", "positive", "negative", "train", "external", "val_share", "test_share"}
-NOT_OF_PIXELS |= {"patient_ids", "keep_year", "labels", "seconds_per_file", "memory_per_file_mb"} | FREE
+NOT_OF_PIXELS |= {"patient_ids", "keep_year", "labels", "duplicates", "seconds_per_file", "memory_per_file_mb"} | FREE
 """Settings that change nothing of a picture: with others of these no file is decoded again."""
 
 
@@ -60,6 +65,9 @@ class Settings(StrictSettings):
         test_share: Share for the IID test.
         lung_segments: SegmentLabel of the segments of a DICOM Segmentation that are lung; when empty, those that are
             coded as lung.
+        duplicates: What becomes of two radiographs of different patients that are nearly one picture, where one would
+            be trained on and the other tested on. "refuse": ingest ends with both ids. "drop": the one that would be
+            trained on is refused. "flag": both stay. All such pairs are listed in duplicates.csv in any case.
         keep_year: Whether acquisition.parquet says in which year a radiograph was taken.
         patient_ids: "shared": the same number at two hospitals is one patient. "per_hospital": it is two.
         processes: Worker processes that open the files; as many as cores where nothing is said.
@@ -81,6 +89,7 @@ class Settings(StrictSettings):
     test_share: float = Bound(0.2, ge=0, lt=1)
     lung_segments: tuple[str, ...] = ()
     patient_ids: Literal["shared", "per_hospital"] = "shared"
+    duplicates: Policy = "refuse"
     keep_year: bool = True
     processes: int | None = Bound(None, ge=1)
     seconds_per_file: float = Bound(60, gt=0)
@@ -139,14 +148,19 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     """
     source = open_source(settings, work.folder, work.seed)
     names = pseudonyms()
-    lasting = settings.model_copy(update=dict.fromkeys(FREE))
+    lasting = settings.model_copy(update={**dict.fromkeys(FREE), "options": lasting_options(settings)})
     labels = open_labels(settings)
     digests = [source.fingerprint(), names.key_digest, *([labels.digest] if labels else [])]
     stage = work.stage("ingest", lasting, source="/".join(digests))
     index = IndexArtefact(stage.folder)
     if stage.is_finished:
         return index
-    with LocalPool(settings.limits) as pool, as_current(pool), Store(work.folder / STORE, settings.limits) as store:
+    with (
+        LocalPool(settings.limits) as pool,
+        as_current(pool),
+        accepting(settings.reading.accept),
+        Store(work.folder / STORE, settings.limits) as store,
+    ):
         found = list(labels.joined(source.find()) if labels else source.find())
         if labels:
             write_csv(stage.folder / "labels_unmatched.csv", labels.unmatched, UNMATCHED)
@@ -164,9 +178,15 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
             )
         table = _table(rows, settings, work.seed)
         _write_arrays(index, store, accepted, settings.size)
+        dropped = _near_duplicates(index, table, settings.duplicates)
+        if dropped:
+            refused += [Refused(table["file"][row], table["hospital"][row], reason) for row, reason in dropped.items()]
+            write_csv(index.refused, [vars(one) for one in refused], ["file", "hospital", "reason"])
+            table = table.drop(index=list(dropped))
+            _write_arrays(index, store, [accepted[row] for row in table.index], settings.size)
         write_csv(index.flow, flow(found, refused, table), FLOW)
-        write_facts(index.reading, table["radiograph"], [row["reading"] for row in rows])
-        write_acquisition(index.acquisition, table["radiograph"], [row["acquisition"] for row in rows])
+        write_facts(index.reading, table["radiograph"], table["reading"].tolist())
+        write_acquisition(index.acquisition, table["radiograph"], table["acquisition"].tolist())
         write_index(index.index, table)
         store.keep_only(entries)
     for artefact in (index.refused, index.flow):
@@ -186,6 +206,12 @@ def open_source(settings: Settings, folder: Path, seed: int) -> Source:
     options = parse(module.Settings, expand(settings.options), "ingest.options")
     source: Source = module.Source(options, workspace=folder / "source", seed=seed)
     return source
+
+
+def lasting_options(settings: Settings) -> dict[str, Any]:
+    """The source's options without those that it calls FREE: with others of these nothing need run again."""
+    free: frozenset[str] = getattr(bay.load(sources, settings.source, "ingest.source"), "FREE", frozenset())
+    return {name: value for name, value in settings.options.items() if name not in free}
 
 
 def open_labels(settings: Settings) -> Labels | None:
@@ -217,6 +243,19 @@ def _accept(
         rows[reply.facts["digest"]] = _row(candidate, reply.facts, settings, names)
         accepted.append(entry)
     return list(rows.values()), accepted
+
+
+def _near_duplicates(index: IndexArtefact, table: pd.DataFrame, policy: Policy) -> dict[int, str]:
+    """List the pairs of radiographs that are nearly one picture; which rows are to be left out, and why.
+
+    Raises:
+        DataError: the policy is "refuse", and one would be trained on and the other tested on.
+    """
+    pairs = near_pairs(np.load(index.radiographs, mmap_mode="r"), track)
+    write_csv(index.duplicates, pair_rows(table, pairs, policy), PAIR_COLUMNS)
+    if policy == "refuse":
+        refuse_leak(table, pairs)
+    return left_out(table, pairs) if policy == "drop" else {}
 
 
 def _row(candidate: Candidate, facts: dict[str, Any], settings: Settings, names: Pseudonyms) -> dict[str, Any]:

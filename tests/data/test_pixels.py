@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from oracles.made_dicom import made_dataset, made_table, made_words, put_code
 from pydicom.sequence import Sequence
 
@@ -59,11 +62,26 @@ def test_bits_above_those_stored_change_nothing() -> None:
     np.testing.assert_array_equal(radiograph_from(made_dataset(overlay)), radiograph_from(made_dataset(words)))
 
 
-def test_monochrome1_and_its_turned_over_twin_are_the_same_radiograph() -> None:
-    words = made_words(12)
-    dataset = made_dataset(4095 - words)
+@settings(max_examples=40, deadline=None)
+@given(
+    arrays.arrays(np.int64, (16, 16), elements=st.integers(0, 1023)).filter(lambda words: np.ptp(words) > 0),
+    st.sampled_from(["range", "percentiles"]),
+)
+def test_monochrome1_and_its_turned_over_twin_are_the_same_radiograph(words: np.ndarray, way: str) -> None:
+    dataset, choices = made_dataset(1023 - words, bits=10), Choices(unwindowed=way, percentiles=(1, 99))
     dataset.PhotometricInterpretation = "MONOCHROME1"
-    np.testing.assert_allclose(radiograph_from(dataset), radiograph_from(made_dataset(words)), atol=PRECISION)
+    plain = radiograph_from(made_dataset(words, bits=10), choices)
+    np.testing.assert_allclose(radiograph_from(dataset, choices), plain, atol=PRECISION)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-3000, 3000), st.floats(2, 5000), st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]))
+def test_a_window_never_darkens_what_is_denser_and_stays_in_the_unit_range(
+    center: float, width: float, function: str
+) -> None:
+    shown = window(np.arange(-4096, 4096), center=center, width=width, function=function)
+    assert 0 <= shown.min() <= shown.max() <= 1
+    assert (np.diff(shown) >= 0).all()
 
 
 @pytest.mark.parametrize(("photometric", "shape"), [("MONOCHROME1", "IDENTITY"), ("MONOCHROME2", "INVERSE")])

@@ -24,6 +24,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage, RL
 
 from medtea.core.errors import DataError
 from medtea.core.settings import parse
+from medtea.data.choices import Choices
 from medtea.data.dicom_files import VENDORS, write_radiograph
 from medtea.data.index import read_index
 from medtea.ingest.decode import decode, read_fields, state_of
@@ -32,7 +33,7 @@ from medtea.ingest.sources.source import Candidate, Refused, file_digest
 from medtea.ingest.stage import Settings, run
 
 SHARED = Path(os.environ.get("MEDTEA_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "data" / "dicom"
-HOW = {"size": 32, "fit": "stretch"}
+HOW = {"size": 32, "fit": "stretch", "reading": Choices().model_dump(), "lung_segments": ()}
 
 
 @pytest.fixture(autouse=True)
@@ -144,9 +145,9 @@ def test_claims_and_depths_are_refused_or_read(tmp_path: Path) -> None:
         path = str(tmp_path / "a" / name)
         if said:
             with pytest.raises(DataError, match=said):
-                decode(path=path, mask=None, states=[state_of(path), None], how=HOW)
+                decode(path=path, masks=[], inverted=False, states=[state_of(path)], how=HOW)
         else:
-            decode(path=path, mask=None, states=[state_of(path), None], how=HOW)
+            decode(path=path, masks=[], inverted=False, states=[state_of(path)], how=HOW)
 
 
 def test_a_bomb_needs_more_memory_than_it_gets_and_costs_one_file(tmp_path: Path) -> None:
@@ -291,7 +292,7 @@ def test_nothing_outside_the_source_is_opened(hostile: tuple[Path, Path], tmp_pa
         for path in files:
             read_fields(paths=[str(path)])
             try:
-                decode(path=str(path), mask=None, states=[state_of(path), None], how=HOW)
+                decode(path=str(path), masks=[], inverted=False, states=[state_of(path)], how=HOW)
             except DataError:
                 continue
     watching = False

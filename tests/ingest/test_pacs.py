@@ -191,6 +191,24 @@ def test_a_finished_query_asks_nobody_again_until_it_is_told_to(files: Path, tmp
     assert len(list(source(tmp_path, hospitals).find())) == 5, "with the archive gone, what is here is enough"
 
 
+def test_a_finished_ingest_needs_the_images_no_more(files: Path, servers: dict[str, Orthanc], tmp_path: Path) -> None:
+    hospitals = {"southern": asked(servers["southern"], "dicomweb")}
+    content = options(tmp_path, hospitals, labels=str(files / "labels.csv"))
+    given = settings_of("pacs", content, external=[])
+    run(silent_work(tmp_path / "run"), given)
+    shutil.rmtree(tmp_path / "cache")
+    others = content | {"manners": quick(retries=0), "cache": str(tmp_path / "cache2")}
+    for options_now in (content, others):
+        again = silent_work(tmp_path / "run")
+        run(again, settings_of("pacs", options_now, external=[]))
+        assert again.ran == [], "how gently it is asked, and where to, makes no other images"
+        assert not Path(options_now["cache"]).exists()
+    again = silent_work(tmp_path / "run")
+    run(again, settings_of("pacs", content | {"query": {"limit": 6}}, external=[]))
+    assert again.ran == ["ingest"]
+    assert len(received(tmp_path, "southern")) == 6
+
+
 # ---- the query
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from medtea.core.errors import DataError
 from medtea.core.settings import parse
+from medtea.data.choices import Choices
 from medtea.data.index import read_index
 from medtea.ingest import stage
 from medtea.ingest.answers import answer_all
@@ -34,6 +35,7 @@ MADE = (
     "ingest/refused.csv",
     "ingest/flow.csv",
 )
+HOW = {"size": 32, "fit": "stretch", "reading": Choices().model_dump(), "lung_segments": ()}
 STEPS = ("_accept", "_write_arrays", "write_index")
 
 
@@ -238,7 +240,7 @@ def candidate(path: Path) -> Candidate:
 
 
 def test_what_may_pass_is_refused_and_tried_again(tmp_path: Path) -> None:
-    path, how = tmp_path / "x.png", {"size": 32, "fit": "stretch"}
+    path, how = tmp_path / "x.png", HOW
     with LocalPool(Limits(1)) as pool, Store(tmp_path / "store", Limits(1)) as store:
         (entry,), known = answer_all([candidate(path)], how, pool=pool, store=store)
         assert known == 0
@@ -252,8 +254,8 @@ def test_what_may_pass_is_refused_and_tried_again(tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     Image.fromarray(made_picture(1)).save(path)
-    how, then = {"size": 32, "fit": "stretch"}, [state_of(path), None]
-    decode(path=str(path), mask=None, states=then, how=how)
+    then = [state_of(path)]
+    decode(path=str(path), masks=[], inverted=False, states=then, how=HOW)
     os.utime(path, ns=(0, 1))
     with pytest.raises(ChangedError, match="was changed while it was read"):
-        decode(path=str(path), mask=None, states=then, how=how)
+        decode(path=str(path), masks=[], inverted=False, states=then, how=HOW)

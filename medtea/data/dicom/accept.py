@@ -23,10 +23,10 @@ OTHER_BODY_PARTS = frozenset(
     | {"MANDIBLE", "NECK", "PATELLA", "PELVIS", "RADIUS", "SACRUM", "SHOULDER", "SKULL", "SPINE", "SSPINE"}
     | {"TEETH", "THIGH", "TIBIA", "TOE", "TSPINE", "ULNA", "WRIST", "ZYGOMA"}
 )
-EVERYTHING = Accept()
+USUAL_KINDS = Accept()
 
 
-def refuse_unusable(dataset: Dataset, accept: Accept = EVERYTHING) -> None:
+def refuse_unusable(dataset: Dataset, accept: Accept = USUAL_KINDS) -> None:
     """Returns when the header is that of a radiograph that is to be taken; needs no pixel data.
 
     Raises:

@@ -17,7 +17,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from medtea.core.errors import ConfigError
-from medtea.core.progress import track
+from medtea.core.progress import Count, counter, track
 from medtea.core.work import digest_of
 from medtea.ingest.pacs import dicomweb, dimse
 from medtea.ingest.pacs.cache import OpenShelf, Shelf
@@ -168,12 +168,16 @@ class Receiving:
 
     def run(self, name: str) -> str:
         """Receive what is missing; why something still is, "" if nothing."""
-        missing, failed, in_a_row, last = self.shelf.missing(), dict[str, str](), 0, ""
+        missing = self.shelf.missing()
+        with counter(f"{name}: receiving", len(missing)) as count:
+            return self._all(missing, count)
+
+    def _all(self, missing: list[Instance], count: Count) -> str:
+        failed, in_a_row, last = dict[str, str](), 0, ""
         results = self.crew.try_each(self._one, missing)
         try:
-            for instance, problem in track(
-                zip(missing, results, strict=True), f"{name}: receiving", total=len(missing)
-            ):
+            for instance, problem in zip(missing, results, strict=True):
+                count(refused=problem is not None)
                 in_a_row = in_a_row + 1 if problem is not None else 0
                 last = str(problem) if problem is not None else last
                 if isinstance(problem, NotSentError) or (problem is not None and problem.is_answer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,16 @@ from pydantic import Field, field_validator
 
 from medtea.core.errors import ConfigError, DataError
 from medtea.core.settings import StrictSettings
-from medtea.core.work import digest_of
+from medtea.core.work import digest_of, write_json
 from medtea.ingest.pacs.cache import Shelf, default_cache
 from medtea.ingest.pacs.fetch import Archive, fetch
 from medtea.ingest.pacs.settings import HOSPITAL, Hospital, Manners, Own, Query
 from medtea.ingest.sources import dicom_tree
 from medtea.ingest.sources.source import Candidate, Refused, file_digest, fingerprint_of
+
+REMEMBERED = "pacs.json"
+FREE = frozenset({"cache", "own", "manners", "offline"})
+"""Options that change nothing of what comes out, but for what `fingerprint` sees."""
 
 
 class Settings(StrictSettings):
@@ -65,6 +70,7 @@ class Source:
             DataError: a hospital's images are not all here; what was received stays.
         """
         self.receive()
+        self._remember()
         tree = _Wanted(
             dicom_tree.Settings(
                 root=self.cache, labels=str(self.settings.labels.absolute()) if self.settings.labels else None
@@ -85,13 +91,31 @@ class Source:
         return next((path for _, path, _ in self._wanted() if self._file(path) == file), None)
 
     def fingerprint(self) -> str:
-        """Receives what is missing first; changes with what is wanted and what is here, not with the cache's place."""
-        self.receive()
-        wanted = [[self._file(path), reason] for _, path, reason in self._wanted()]
-        files = fingerprint_of(self.cache, self._here(), settings=None)
+        """Receives what is missing first; changes with what is wanted and what is here, not with the cache's place.
+
+        When the user has removed every hospital's images, it is what it was for this run: a finished ingest stays
+        finished, and no archive is asked.
+        """
         labels = self.settings.labels
         table = fingerprint_of(labels.parent, [labels], settings=None) if labels else ""
-        return digest_of({"wanted": wanted, "files": files, "labels": table})
+        return digest_of({"images": self._images(), "labels": table})
+
+    def _images(self) -> str:
+        remembered = _remembered(self.workspace / REMEMBERED)
+        is_removed = not any((self.cache / name).is_dir() for name in self.settings.hospitals)
+        if is_removed and remembered.get("asked") == self._asked():
+            return remembered["images"]
+        self.receive()
+        return self._remember()
+
+    def _remember(self) -> str:
+        """Digest of what is wanted and here, written down for this run."""
+        wanted = [[self._file(path), reason] for _, path, reason in self._wanted()]
+        images = digest_of([wanted, fingerprint_of(self.cache, self._here(), settings=None)])
+        content = {"asked": self._asked(), "images": images}
+        if _remembered(self.workspace / REMEMBERED) != content:
+            write_json(self.workspace / REMEMBERED, content)
+        return images
 
     def receive(self, *, again: bool = False) -> None:
         """Every hospital in turn; one that fails does not keep the next from being asked.
@@ -120,6 +144,9 @@ class Source:
             for name, hospital in settings.hospitals.items()
         ]
 
+    def _asked(self) -> str:
+        return digest_of([archive.digest for archive in self.archives()])
+
     def _wanted(self) -> Iterator[tuple[str, Path, str]]:
         """Hospital, path and reason not to have it, of every image of the query."""
         for archive in self.archives():
@@ -132,6 +159,15 @@ class Source:
 
     def _file(self, path: Path) -> str:
         return file_digest(path.relative_to(self.cache))
+
+
+def _remembered(path: Path) -> dict[str, str]:
+    """What a run remembers of the images that it was made of; nothing where it does not."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 class _Wanted(dicom_tree.Source):
