@@ -53,7 +53,10 @@ app = typer.Typer(
     "For research; not a medical device.",
     epilog="Start: medtea demo. Then: medtea check CONFIG, medtea run CONFIG.",
 )
-archives = typer.Typer(no_args_is_help=True, help="Hospitals' archives: ask what there is, receive it.")
+archives = typer.Typer(
+    no_args_is_help=True,
+    help="Hospitals' archives (PACS): check asks what there is, fetch receives what is new.",
+)
 app.add_typer(archives, name="pacs")
 out = Console()
 err = Console(stderr=True)

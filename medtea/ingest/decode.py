@@ -11,12 +11,13 @@ import numpy as np
 from medtea.core.errors import DataError
 from medtea.data.choices import Accept, Choices
 from medtea.data.reader import read, read_mask
+from medtea.data.volumes import data_file_of
 from medtea.ingest.headers import read_header
 from medtea.ingest.quality import prepare
 
 PICTURE, MASK = np.dtype("<f2"), np.dtype("u1")
 State = list[int]
-"""Size in bytes and time of change in ns."""
+"""Size in bytes and time of change in ns, of one file or of two."""
 
 
 class ChangedError(DataError):
@@ -24,16 +25,17 @@ class ChangedError(DataError):
 
 
 def state_of(path: str | Path) -> State:
-    """What tells whether a file has changed.
+    """What tells whether a file has changed, or the pixels that its header leaves to another file beside it.
 
     Raises:
         DataError: it cannot be looked at.
     """
+    beside = data_file_of(Path(path))
     try:
-        status = Path(path).stat()
+        parts = [Path(path).stat(), *([beside.stat()] if beside else [])]
     except OSError as problem:
         raise DataError(f"The file cannot be opened ({type(problem).__name__}).") from None
-    return [status.st_size, status.st_mtime_ns]
+    return [number for status in parts for number in (status.st_size, status.st_mtime_ns)]
 
 
 def decode(

@@ -145,9 +145,9 @@ def test_claims_and_depths_are_refused_or_read(tmp_path: Path) -> None:
         path = str(tmp_path / "a" / name)
         if said:
             with pytest.raises(DataError, match=said):
-                decode(path=path, masks=[], inverted=False, states=[state_of(path)], how=HOW)
+                decode(path=path, masks=[], said={}, states=[state_of(path)], how=HOW)
         else:
-            decode(path=path, masks=[], inverted=False, states=[state_of(path)], how=HOW)
+            decode(path=path, masks=[], said={}, states=[state_of(path)], how=HOW)
 
 
 def test_a_bomb_needs_more_memory_than_it_gets_and_costs_one_file(tmp_path: Path) -> None:
@@ -290,9 +290,9 @@ def test_nothing_outside_the_source_is_opened(hostile: tuple[Path, Path], tmp_pa
     for turn in range(2):  # the first time decoders and tables of characters are imported
         watching = turn == 1
         for path in files:
-            read_fields(paths=[str(path)])
+            read_fields(paths=[str(path)], accept={})
             try:
-                decode(path=str(path), masks=[], inverted=False, states=[state_of(path)], how=HOW)
+                decode(path=str(path), masks=[], said={}, states=[state_of(path)], how=HOW)
             except DataError:
                 continue
     watching = False

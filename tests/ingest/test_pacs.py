@@ -269,6 +269,7 @@ def test_a_hospital_may_have_a_query_of_its_own(servers: dict[str, Orthanc], tmp
 # ---- what goes wrong
 
 
+@pytest.mark.slow
 def test_an_archive_that_stops_loses_nothing_and_the_next_hospital_is_asked_all_the_same(
     files: Path, servers: dict[str, Orthanc], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -560,6 +561,7 @@ def leaks(folder: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_nothing_of_a_patient_is_logged_printed_or_left_in_the_run(
     files: Path,
     servers: dict[str, Orthanc],

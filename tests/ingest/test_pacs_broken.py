@@ -36,6 +36,7 @@ class Archive:
         self.images = {str(pydicom.dcmread(path).SOPInstanceUID): path.read_bytes() for path in sorted(files.iterdir())}
         self.twists: list[tuple[str, int, Twist]] = []
         self.requests: list[tuple[float, str]] = []
+        self.encodings: set[str] = set()
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
         archive = self
@@ -63,6 +64,7 @@ class Archive:
         path = urlsplit(handler.path).path
         with self.lock:
             self.requests.append((time.monotonic(), handler.path))
+            self.encodings.add(handler.headers.get("Accept-Encoding", ""))
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
             chosen = self._twist(path)
@@ -167,6 +169,7 @@ def test_the_archive_of_these_tests_is_read_when_it_answers_well(archive: Archiv
     found = list(source(tmp_path, archive.url).find())
     assert [type(one) for one in found] == [Candidate] * COUNT
     assert archive.most_at_once <= 2
+    assert archive.encodings == {"identity"}, "a server that packs images takes ten times longer"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from medtea.ingest.pacs.protocol import (
     Series,
     UnavailableError,
 )
-from medtea.ingest.pacs.receiver import SYNTAXES, Arrival, Receiver
+from medtea.ingest.pacs.receiver import SYNTAXES, Arrival, Receiver, send_at_once
 from medtea.ingest.pacs.settings import Dimse, Manners, Own
 
 PENDING = (0xFF00, 0xFF01)
@@ -197,6 +197,7 @@ class Connection:
         entity.connection_timeout = entity.acse_timeout = self.manners.timeout_seconds
         entity.dimse_timeout = entity.network_timeout = self.manners.timeout_seconds
         is_get = self.hospital.retrieve == "get"
+        store = self.receiver.handle_store
         association = entity.associate(
             self.hospital.host,
             self.hospital.port,
@@ -204,7 +205,7 @@ class Connection:
             ae_title=self.hospital.ae_title,
             max_pdu=self.own.max_pdu,
             ext_neg=[build_role(kind, scp_role=True) for kind in sorted(STORAGE_CLASSES)] if is_get else None,
-            evt_handlers=[(evt.EVT_C_STORE, self.receiver.handle_store)] if is_get else None,
+            evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once), *([(evt.EVT_C_STORE, store)] if is_get else [])],
             tls_args=self._tls(),
         )
         if not association.is_established:
