@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from medtea.core.errors import DataError
+from medtea.data.pixels import quiet_pydicom
 from medtea.ingest.decode import ChangedError, decode, read_fields
 
 Answer = tuple[Mapping[str, Any], bytes]
@@ -163,7 +164,7 @@ def _ended(pid: int) -> int:
 
 def serve(tasks: Mapping[str, Task]) -> None:
     """Be the nursery at the socket whose number is the last word of the command line."""
-    with socket.socket(fileno=int(sys.argv[-1])) as door:
+    with quiet_pydicom(), socket.socket(fileno=int(sys.argv[-1])) as door:
         nursery(door, tasks)
 
 

@@ -35,6 +35,9 @@ def quiet_pydicom() -> Iterator[None]:
     """Within it pydicom neither warns nor logs: its warnings quote values of the header, names among them."""
     logger = logging.getLogger("pydicom")
     level = logger.level
+    if level > logging.CRITICAL:  # within another of its kind: to set a level makes every logger forget its own
+        yield
+        return
     logger.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():
