@@ -24,6 +24,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from medtea.core.settings import parse
 from medtea.core.tracking import NullTracker
@@ -64,6 +65,7 @@ WORDS = (
     "SeriesDescription",
     "ProtocolName",
 )
+PLAIN = replace(VENDORS[3], syntax=ExplicitVRLittleEndian)
 CASES = ("bare", "ingest", "monai")
 
 
@@ -80,12 +82,11 @@ def write_files(folder: Path, syntax: str | None, count: int, sides: tuple[int, 
         path = folder / "north" / f"{number}.dcm"
         path.parent.mkdir(parents=True, exist_ok=True)
         noisy = np.clip(large + draw.normal(0, 0.002, sides), 0, 1)
-        write_radiograph(path, noisy, vendor=VENDORS[3], patient=f"p{number}", study="s", view="PA")
-        dataset = pydicom.dcmread(path)
-        dataset.decompress()
+        write_radiograph(path, noisy, vendor=PLAIN, patient=f"p{number}", study="s", view="PA")
         if syntax:
+            dataset = pydicom.dcmread(path)
             dataset.compress(syntax)
-        dataset.save_as(path)
+            dataset.save_as(path)
         paths.append(path)
     return paths
 

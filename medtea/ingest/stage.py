@@ -25,6 +25,7 @@ from medtea.data.index import write_index
 from medtea.ingest import sources
 from medtea.ingest.acquisition import row_of
 from medtea.ingest.answers import answer_all
+from medtea.ingest.cluster import ClusterPool
 from medtea.ingest.decode import MASK, PICTURE, parts_of
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
 from medtea.ingest.duplicates import near_pairs
@@ -39,7 +40,7 @@ from medtea.ingest.workers import Limits, LocalPool, as_current, usable_cores
 
 STORE = Path("decoded") / "answers.sqlite"
 """Below the run folder, not the stage's own, which is emptied when the source has grown."""
-FREE = {"processes"}
+FREE = {"processes", "cluster"}
 """Settings that change nothing of what comes out."""
 NOT_OF_PIXELS = {"source", "options", "positive", "negative", "train", "external", "val_share", "test_share"}
 NOT_OF_PIXELS |= {"patient_ids", "keep_year", "labels", "duplicates", "seconds_per_file", "memory_per_file_mb"} | FREE
@@ -73,6 +74,8 @@ class Settings(StrictSettings):
         processes: Worker processes that open the files; as many as cores where nothing is said.
         seconds_per_file: A file that takes longer is refused.
         memory_per_file_mb: A file that needs more is refused (on Linux; elsewhere nothing limits it).
+        cluster: Address of a Dask scheduler whose workers open the files in the place of this machine's; ${NAME} is an
+            environment variable.
     """
 
     source: str
@@ -94,6 +97,7 @@ class Settings(StrictSettings):
     processes: int | None = Bound(None, ge=1)
     seconds_per_file: float = Bound(60, gt=0)
     memory_per_file_mb: int = Bound(4096, ge=64)
+    cluster: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -212,6 +216,13 @@ def lasting_options(settings: Settings) -> dict[str, Any]:
     """The source's options without those that it calls FREE: with others of these nothing need run again."""
     free: frozenset[str] = getattr(bay.load(sources, settings.source, "ingest.source"), "FREE", frozenset())
     return {name: value for name, value in settings.options.items() if name not in free}
+
+
+def open_pool(settings: Settings) -> LocalPool | ClusterPool:
+    """Whoever opens the files: this machine's processes, or a cluster's."""
+    if settings.cluster is None:
+        return LocalPool(settings.limits)
+    return ClusterPool(expand(settings.cluster), settings.limits)
 
 
 def open_labels(settings: Settings) -> Labels | None:

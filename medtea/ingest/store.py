@@ -6,24 +6,18 @@ next one is asked for, so that a killed ingest goes on where it was. Nothing in 
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import importlib.metadata
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import medtea.data
-import medtea.ingest
 from medtea.core.errors import DataError
-from medtea.core.work import VERSION, digest_of
+from medtea.core.work import digest_of
+from medtea.ingest.code import code
 from medtea.ingest.worker import FILE, LIMIT, PASSING
 from medtea.ingest.workers import Limits, Reply
 
-DECODERS = ["numpy", "pydicom", "pillow", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle"]
-DECODERS += ["pyjpegls", "SimpleITK"]
 SCHEMA = "CREATE TABLE IF NOT EXISTS done (entry TEXT PRIMARY KEY, facts TEXT, refused TEXT, kind TEXT, blob BLOB)"
 
 
@@ -36,16 +30,6 @@ def entry_of(file: str, states: object, how: Mapping[str, Any]) -> str:
         how: The settings that matter for its pixels.
     """
     return digest_of([file, states, how, code()])[:32]
-
-
-@functools.cache
-def code() -> str:
-    """Digest of everything that pixels depend on beside the file: our own modules, and the libraries' versions."""
-    own = hashlib.sha256()
-    for room in (medtea.data, medtea.ingest):
-        for path in sorted(Path(room.__path__[0]).rglob("*.py")):
-            own.update(path.read_bytes())
-    return digest_of([VERSION, own.hexdigest(), [importlib.metadata.version(name) for name in DECODERS]])
 
 
 class Store:

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -82,6 +83,7 @@ class Nursery:
     def __init__(self, module: str) -> None:
         if not hasattr(os, "fork"):
             raise ConfigError("Ingest needs a system that can fork a process (Linux, macOS); Windows has WSL.")
+        self._turn = threading.Lock()
         self._door, other = socket.socketpair()
         with other:
             # One thread each: as many processes as cores, each with as many threads, are slower than one.
@@ -100,15 +102,16 @@ class Nursery:
     def fork(self) -> tuple[int, Connection]:
         """A new worker: its process id and the way to it."""
         mine, its = socket.socketpair()
-        with its:
+        with its, self._turn:
             socket.send_fds(self._door, [FORK + PID.pack(0)], [its.fileno()])
             pid = self._answer()
         return pid, Connection(mine.detach())
 
     def end(self, pid: int) -> int:
         """Make sure that a worker is gone; the signal that ended it, 0 if it ended by itself."""
-        self._door.sendall(END + PID.pack(pid))
-        return self._answer()
+        with self._turn:
+            self._door.sendall(END + PID.pack(pid))
+            return self._answer()
 
     @property
     def is_alive(self) -> bool:
@@ -128,15 +131,17 @@ class Nursery:
 
 
 _nurseries: dict[tuple[int, str], Nursery] = {}
+_starting = threading.Lock()  # a cluster's worker may have several threads
 
 
 def nursery_of(module: str) -> Nursery:
     """This process's nursery, which stays for the next ingest: it takes a second to start, a worker milliseconds."""
     key = (os.getpid(), module)
-    if key not in _nurseries or not _nurseries[key].is_alive:
-        _nurseries[key] = Nursery(module)
-        atexit.register(_nurseries[key].close)
-    return _nurseries[key]
+    with _starting:
+        if key not in _nurseries or not _nurseries[key].is_alive:
+            _nurseries[key] = Nursery(module)
+            atexit.register(_nurseries[key].close)
+        return _nurseries[key]
 
 
 @dataclass(eq=False)
