@@ -133,6 +133,11 @@ class Orthanc:
         if self.process is not None:
             _end(self.process)
 
+    def put(self, path: Path) -> None:
+        """Send one file over HTTP, where C-STORE would need TLS."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}/instances", data=path.read_bytes())
+        urllib.request.urlopen(request, timeout=20).close()
+
     def fill(self, files: Iterable[Path]) -> None:
         """Send the files by C-STORE."""
         entity = AE("SENDER")

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
-from oracles.made_archives import ACCESSION, PATIENT, change, made_images, made_labels, quick, told
+from oracles.made_archives import ACCESSION, PATIENT, certificate, change, made_images, made_labels, quick, told
 from oracles.made_run import silent_work, tiny_config, write_config
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
@@ -339,6 +339,27 @@ def test_a_move_that_cannot_reach_us_says_which_port(servers: dict[str, Orthanc]
         source(tmp_path, hospital, own=own, manners=quick(retries=0)).receive()
     assert source(tmp_path, hospital, own=own, offline=True).archives()[0].digest
     assert received(tmp_path, "north") == []
+
+
+def test_dicom_over_tls_verifies_the_certificate(files: Path, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    tls = {
+        "DicomTlsEnabled": True,
+        "DicomTlsCertificate": str(cert),
+        "DicomTlsPrivateKey": str(key),
+        "DicomTlsTrustedCertificates": str(cert),
+        "DicomTlsRemoteCertificateRequired": False,
+    }
+    with orthanc(tmp_path / "orthanc", **tls) as server:
+        server.put(files / "tree" / "southern" / "000")
+        hospital = asked(server, "get")
+        for unverified in (hospital, hospital | {"tls": True}):
+            with pytest.raises(
+                DataError, match=r"cannot be reached, or ended the connection\. Check host and port, and"
+            ):
+                source(tmp_path, {"southern": unverified}, manners=quick(timeout_seconds=3)).receive()
+        source(tmp_path, {"southern": hospital | {"tls": True, "ca_file": str(cert)}}).receive()
+    assert len(received(tmp_path, "southern")) == 1
 
 
 def test_a_wrong_password_names_the_variable_and_never_the_value(

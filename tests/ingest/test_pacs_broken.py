@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import ssl
 import threading
@@ -16,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pydicom
 import pytest
-from oracles.made_archives import change, made_images, quick, told
+from oracles.made_archives import certificate, change, made_images, quick, told
 from pydicom.uid import CTImageStorage
 
 from medtea.core.errors import DataError, MedteaError
@@ -367,28 +365,6 @@ def test_the_pace_is_kept_over_threads() -> None:
     for thread in threads:
         thread.join()
     assert max(turns) - min(turns) >= 19 / 100 - 0.02
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    x509 = pytest.importorskip("cryptography.x509", reason="cryptography makes the certificate")
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "archive of a test")])
-    now = datetime.datetime.now(datetime.UTC)
-    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
-        .add_extension(here, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "key.pem").write_bytes(key.private_bytes(*plain))
-    return folder / "cert.pem", folder / "key.pem"
 
 
 def test_a_certificate_is_verified_and_the_hospitals_own_authority_can_be_named(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import datetime
+import ipaddress
 from pathlib import Path
 from typing import Any
 
 import pydicom
+import pytest
 from oracles.made_sources import made_picture
 
 from medtea.data.dicom_files import VENDORS, write_radiograph
@@ -63,3 +66,25 @@ def told(text: str) -> list[str]:
 def quick(**manners: Any) -> dict[str, Any]:
     """Manners of a test, which waits for nobody."""
     return {"requests_per_second": 1000, "timeout_seconds": 10, "retries": 1, "first_wait_seconds": 0.05} | manners
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    x509 = pytest.importorskip("cryptography.x509", reason="cryptography makes the certificate")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "archive of a test")])
+    now = datetime.datetime.now(datetime.UTC)
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
+        .add_extension(here, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key.pem").write_bytes(key.private_bytes(*plain))
+    return folder / "cert.pem", folder / "key.pem"

@@ -91,7 +91,7 @@ class Shelf:
             with closing(sqlite3.connect(path, timeout=30)) as database:
                 return database.execute(statement, (self.query,)).fetchall()
         except sqlite3.Error as problem:
-            raise _damaged(problem) from None
+            raise damaged(problem) from None
 
     def open(self) -> OpenShelf:
         """The shelf for receiving; of two programs, the second one is refused."""
@@ -133,7 +133,7 @@ class OpenShelf:
             self.database.executescript(TABLES)
         except sqlite3.Error as problem:
             self._lock.close()
-            raise _damaged(problem) from None
+            raise damaged(problem) from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -217,8 +217,10 @@ def make_private(folder: Path) -> None:
         )
 
 
-def _damaged(problem: Exception) -> DataError:
+def damaged(problem: Exception) -> DataError:
+    """The error that says so of a hospital's list."""
     return DataError(
-        f"The list of wanted images in the cache cannot be used ({type(problem).__name__}). Remove the file {LIST} "
-        "from the hospital's folder of the cache: the query is asked again, and images that were received stay."
+        f"The list of wanted images in the cache cannot be used ({type(problem).__name__}). Is there room? Else remove "
+        f"the file {LIST} from the hospital's folder of the cache: the query is asked again, and images that were "
+        "received stay."
     )

@@ -57,7 +57,9 @@ def look(archive: Archive, cache: Path) -> Answer:
             crew = archive.crew(stack)
             crew.once(_echo)
             answer = replace(answer, answers=True)
-            studies = crew.once(partial(find_studies, archive))
+            studies: dict[str, int | None] = {}
+            for answered in crew.map(find_studies, archive.searches()):
+                studies |= answered
             some = sorted(studies)[:LOOKED_INTO]
             listed: list[Instance] = []
             for found in crew.map(partial(find_instances, query=archive.query), some):

@@ -114,7 +114,7 @@ class Crew:
         try:
             return work(connection, item)
         except UnavailableError:
-            connection.close()  # the next try begins with a fresh one
+            connection.drop()
             raise
 
     def _wait(self, state: RetryCallState) -> float:

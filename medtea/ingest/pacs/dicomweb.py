@@ -110,6 +110,10 @@ class Connection:
         """See the contract."""
         self.session.close()
 
+    def drop(self) -> None:
+        """See the contract."""
+        self.session.close()
+
     def _search(self, search: Callable[..., Any], *uids: str, **options: Any) -> list[dict[str, Any]]:
         self._is_search = True
         try:

@@ -114,6 +114,12 @@ class Connection:
             self._association.release()
         self._association = None
 
+    def drop(self) -> None:
+        """See the contract."""
+        if self._association is not None:
+            self._association.abort()
+        self._association = None
+
     def _find(self, level: str, keys: Mapping[str, str | None]) -> Iterator[Dataset]:
         asked = Dataset()
         asked.QueryRetrieveLevel = level

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from medtea.core.errors import ConfigError
 from medtea.core.progress import Count, counter, track
 from medtea.core.work import digest_of
 from medtea.ingest.pacs import dicomweb, dimse
-from medtea.ingest.pacs.cache import OpenShelf, Shelf
+from medtea.ingest.pacs.cache import OpenShelf, Shelf, damaged
 from medtea.ingest.pacs.crew import Crew, Pace
 from medtea.ingest.pacs.protocol import (
     STORAGE_CLASSES,
@@ -115,9 +116,11 @@ def fetch(archive: Archive, cache: Path, *, again: bool = False) -> str:
             crew = archive.crew(stack)
             if not shelf.is_listed:
                 _list(archive, opened, crew)
+            last = Receiving(shelf, opened, crew).run(archive.name)
         except (UnavailableError, DeniedError) as problem:
             return f"{archive.name}: the search was not answered to its end. {problem}"
-        last = Receiving(shelf, opened, crew).run(archive.name)
+        except sqlite3.Error as problem:
+            raise damaged(problem) from None
     missing, wanted = len(shelf.missing()), len(shelf.wanted())
     return f"{archive.name}: {missing} of {wanted} images are missing. {last}" if missing else ""
 
@@ -126,11 +129,13 @@ def _list(archive: Archive, opened: OpenShelf, crew: Crew) -> None:
     """Write down every image that the query matches, study by study."""
     studies = opened.unlisted_studies()
     if studies is None:
-        opened.add_studies(crew.once(partial(find_studies, archive)))
+        searches = list(archive.searches())
+        answers = track(crew.map(find_studies, searches), f"{archive.name}: searching", total=len(searches))
+        opened.add_studies([study for found in answers for study in found])
         studies = opened.unlisted_studies() or []
     limit = archive.query.limit
     found = crew.map(partial(find_instances, query=archive.query), studies)
-    for study, instances in zip(studies, track(found, f"{archive.name}: searching", total=len(studies)), strict=True):
+    for study, instances in zip(studies, track(found, f"{archive.name}: listing", total=len(studies)), strict=True):
         room = len(instances) if limit is None else limit - opened.count()
         opened.add_instances(study, instances[: max(room, 0)])
         if limit is not None and opened.count() >= limit:
@@ -138,9 +143,9 @@ def _list(archive: Archive, opened: OpenShelf, crew: Crew) -> None:
     opened.finish_listing()
 
 
-def find_studies(archive: Archive, connection: Connection) -> dict[str, int | None]:
-    """Every study that matches, by StudyInstanceUID, with the number of instances that the archive says it has."""
-    return {study: size for keys in archive.searches() for study, size in connection.studies(keys)}
+def find_studies(connection: Connection, keys: Mapping[str, str]) -> dict[str, int | None]:
+    """The studies that one search matches, by StudyInstanceUID, with their size as far as the archive says."""
+    return dict(connection.studies(keys))
 
 
 def find_instances(connection: Connection, study: str, *, query: Query) -> list[Instance]:

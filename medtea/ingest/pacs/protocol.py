@@ -111,6 +111,9 @@ class Connection(Protocol):
     def close(self) -> None:
         """Let the archive go."""
 
+    def drop(self) -> None:
+        """Leave a connection that failed, without waiting for an answer; the next request opens another one."""
+
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:

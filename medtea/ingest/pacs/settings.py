@@ -170,9 +170,9 @@ class Manners(StrictSettings):
     timeout_seconds: float = Field(default=60, gt=0)
     """Without an answer for so long, a request has failed."""
     image_seconds: float = Field(default=600, gt=0)
-    """An image that takes longer than this in all has failed."""
+    """By DICOMweb, an image that takes longer than this in all has failed."""
     image_megabytes: int = Field(default=512, ge=1)
-    """A larger answer is broken off."""
+    """By DICOMweb, a larger answer is broken off."""
     retries: int = Field(default=4, ge=0, le=20)
     """Further tries after a failure that may pass: no connection, a time-out, HTTP 429 or 5xx, a cut answer."""
     first_wait_seconds: float = Field(default=1, ge=0)
