@@ -23,8 +23,10 @@ from medtea.core.work import Work, write_array, write_csv
 from medtea.data.acquisition import write_acquisition
 from medtea.data.index import write_index
 from medtea.data.reader import read_mask, read_radiograph
+from medtea.data.views import UNKNOWN
 from medtea.ingest import sources
 from medtea.ingest.acquisition import row_of
+from medtea.ingest.burned_in import TextPolicy, judged
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
 from medtea.ingest.duplicates import near_pairs
 from medtea.ingest.leaks import PAIR_COLUMNS, Policy, left_out, pair_rows, refuse_leak
@@ -55,6 +57,8 @@ class Settings(StrictSettings):
         duplicates: What becomes of two radiographs of different patients that are nearly one picture, where one would
             be trained on and the other tested on. "refuse": ingest ends with both ids. "drop": the one that would be
             trained on is refused. "flag": both stay. All such pairs are listed in duplicates.csv in any case.
+        burned_in: What becomes of radiographs with burned-in text, declared by a tag or seen on the border. "flag":
+            they stay, see acquisition.parquet. "refuse": they are refused. "ignore": nobody looks.
         keep_year: Whether acquisition.parquet says in which year a radiograph was taken.
         patient_ids: "shared": the same number at two hospitals is one patient. "per_hospital": it is two.
     """
@@ -71,6 +75,7 @@ class Settings(StrictSettings):
     test_share: float = Bound(0.2, ge=0, lt=1)
     patient_ids: Literal["shared", "per_hospital"] = "shared"
     duplicates: Policy = "refuse"
+    burned_in: TextPolicy = "flag"
     keep_year: bool = True
 
     @model_validator(mode="before")
@@ -194,6 +199,8 @@ def _read(candidate: Candidate, settings: Settings, names: Pseudonyms) -> tuple[
     """
     radiograph = read_radiograph(candidate.path)
     mask = None if candidate.mask is None else read_mask(candidate.mask)
+    said = str(candidate.acquisition.get("text_on_border", UNKNOWN))
+    text = judged(radiograph, said, settings.burned_in)
     picture, fitted_mask = prepare(radiograph, mask, size=settings.size, how=settings.fit)
     # Without a patient's number, the images of one study are at least known to be of one patient.
     patient = candidate.patient or candidate.study or candidate.file
@@ -210,7 +217,10 @@ def _read(candidate: Candidate, settings: Settings, names: Pseudonyms) -> tuple[
         "role": settings.role(candidate.hospital).value,
         "group": candidate.hospital,
         "file": candidate.file,
-        "acquisition": row_of(candidate.acquisition, names, hospital=candidate.hospital, keep_year=settings.keep_year),
+        "acquisition": {
+            **row_of(candidate.acquisition, names, hospital=candidate.hospital, keep_year=settings.keep_year),
+            "text_on_border": text,
+        },
         "digest": hashlib.sha256(np.ascontiguousarray(radiograph).tobytes()).hexdigest(),
     }
     return row, picture, fitted_mask
