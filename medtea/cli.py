@@ -1,4 +1,4 @@
-"""One command per wing, and run, demo, list, check, dicomize, pacs, sync. No work of its own."""
+"""One command per wing, and run, demo, list, check, dicomize, deidentify, pacs, sync. No work of its own."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ from medtea.core.tracking import NullTracker, Tracker, sync
 from medtea.core.work import Work, code_commit, write_text
 from medtea.distil import methods
 from medtea.ingest import sources
-from medtea.ingest.deidentify import key_file
+from medtea.ingest.deidentify import key_file, pseudonyms
 from medtea.ingest.dicomize import Dicomized, dicomize
 from medtea.ingest.pacs.cache import Shelf
 from medtea.ingest.pacs.check import Answer, look
+from medtea.ingest.release import TABLE, code_of, files_in, release
 from medtea.ingest.sources import pacs, table
 from medtea.ingest.stage import open_source
 from medtea.report.seeds_tables import headline_table
@@ -244,6 +245,38 @@ def pacs_fetch(config: Config, set_: Set = None, from_: From = None) -> None:
             here = len(wanted) - missing - lost
             text = f"{archive.name}: {len(wanted)} images wanted, {here} here, {missing} missing, {lost} not to be had"
             out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("deidentify")
+def deidentify_(
+    source: Annotated[Path, typer.Argument(help="A folder of DICOM files, in any depth; it is not changed.")],
+    to: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the new files, apart from the source.")],
+    hospital: Annotated[str, typer.Option("--hospital", help="Whose they are: the folder below OUT.")] = "hospital",
+    keep_text: Annotated[
+        bool, typer.Option("--keep-text", help="Also write radiographs with what looks like text on the border.")
+    ] = False,
+    where: Annotated[
+        str | None, typer.Option("--where", help="Write nothing; print the path behind a code of the table, for you.")
+    ] = None,
+) -> None:
+    """Write CR and DX files again without their patients (PS3.15: Basic Profile, device, characteristics, new dates).
+
+    Pseudonyms, UIDs and dates follow from your key (MEDTEA_KEY or the key file), the same in every run.
+    """
+    names = pseudonyms()
+    if where is not None:
+        path = next((path for path in files_in(source) if code_of(source, path, names) == where), None)
+        if path is None:
+            raise UsageError(f"'{where}' is no code of a file in this folder, or was made with another key.")
+        out.print(str(path), markup=False, highlight=False, soft_wrap=True)
+        return
+    done = release(source, to, names, hospital=hospital, keep_text=keep_text)
+    out.print(
+        f"{done.written} written, {done.kept} kept, {done.refused.total()} refused ({TABLE} lists them); "
+        f"{done.with_text} written with what looks like text on the border"
+    )
+    for reason, files in done.refused.most_common():
+        out.print(f"  {files} refused: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("sync")

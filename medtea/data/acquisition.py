@@ -29,6 +29,7 @@ COLUMNS = {
     "portable": "str",
     "age_years": "Int16",
     "sex": "str",
+    "text_on_border": "str",
 }
 """Column name to pandas type. A text that is not known is "unknown", a number that is not known is missing."""
 

@@ -20,6 +20,8 @@ from medtea.data.views import UNKNOWN
 from medtea.ingest.deidentify import Pseudonyms
 from medtea.ingest.makers import maker_of, model_of, software_of
 
+DECLARED = "declared"
+"""Of `text_on_border`: BurnedInAnnotation or RecognizableVisualFeatures is YES."""
 OLDEST = 90  # years; 90 stands for everyone of 90 and above: so few are that old that the number says who
 Facts = Mapping[str, str | float]
 
@@ -63,6 +65,8 @@ def facts_of(dataset: Dataset) -> dict[str, str | float]:
         "age_years": _age(dataset),
         "sex": _term(_text(dataset, "PatientSex"), frozenset({"M", "F", "O"})),
     }
+    if "YES" in (_text(dataset, "BurnedInAnnotation").upper(), _text(dataset, "RecognizableVisualFeatures").upper()):
+        facts["text_on_border"] = DECLARED
     return {name: value for name, value in facts.items() if value not in ("", UNKNOWN) and value == value}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from medtea.core.errors import DataError
 from medtea.core.progress import counter
+from medtea.data.views import UNKNOWN
 from medtea.ingest.decode import State, state_of
 from medtea.ingest.sources.source import Candidate
 from medtea.ingest.store import Store, entry_of
@@ -33,7 +34,8 @@ def answer_all(
             for candidate in candidates:
                 states = _states(candidate)
                 said = {"inverted": candidate.is_inverted, "modality": candidate.modality}
-                entry = entry_of(candidate.file, states, how | said)
+                text = str(candidate.acquisition.get("text_on_border", UNKNOWN))
+                entry = entry_of(candidate.file, states, {**how, **said, "text": text})
                 entries.append(entry)
                 if isinstance(states, str):
                     store.put(entry, Reply({}, refused=states, kind=PASSING))
@@ -47,6 +49,7 @@ def answer_all(
                         "path": str(candidate.path),
                         "masks": [str(mask) for mask in candidate.masks],
                         "said": said,
+                        "text": text,
                         "states": states,
                         "how": how,
                     }

@@ -12,6 +12,7 @@ from medtea.core.errors import DataError
 from medtea.data.choices import Accept, Choices
 from medtea.data.reader import read, read_mask
 from medtea.data.volumes import data_file_of
+from medtea.ingest.burned_in import judged
 from medtea.ingest.headers import read_header
 from medtea.ingest.quality import prepare
 
@@ -39,7 +40,7 @@ def state_of(path: str | Path) -> State:
 
 
 def decode(
-    *, path: str, masks: list[str], said: dict[str, Any], states: list[State], how: dict[str, Any]
+    *, path: str, masks: list[str], said: dict[str, Any], text: str, states: list[State], how: dict[str, Any]
 ) -> tuple[dict[str, Any], bytes]:
     """One radiograph's facts, and its picture and mask on the run's grid as bytes, see `parts_of`.
 
@@ -47,6 +48,7 @@ def decode(
         path: The file.
         masks: Its lung mask's files.
         said: What its source says of it, as `read` takes it: `inverted`, `modality`.
+        text: What its header says of burned-in text, see `judged`.
         states: What `state_of` said of them all when they were found.
         how: Ingest's settings that matter for pixels.
 
@@ -64,7 +66,8 @@ def decode(
     if [state_of(one) for one in (path, *masks)] != states:
         raise ChangedError("The file was changed while it was read; start again when nothing writes to the source.")
     digest = hashlib.sha256(np.ascontiguousarray(reading.pixels).data).hexdigest()
-    facts = {"digest": digest, "reading": reading.facts.columns()}
+    text = judged(reading.pixels, text, how["burned_in"])
+    facts = {"digest": digest, "reading": reading.facts.columns(), "text_on_border": text}
     return facts, picture.astype(PICTURE).tobytes() + fitted.astype(MASK).tobytes()
 
 

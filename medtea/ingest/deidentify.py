@@ -44,6 +44,18 @@ class Pseudonyms:
         """A letter d and 12 hexadecimal digits for a station's name or a detector's number; `kind` keeps them apart."""
         return self._code("d", hospital, f"{kind}/{raw.strip()}")
 
+    def file(self, path: str) -> str:
+        """A letter f and 12 hexadecimal digits for a file's path within its folder."""
+        return self._code("f", "", path)
+
+    def secret(self, what: str) -> str:
+        """64 hexadecimal digits that follow from the key and give it away to nobody: a seed for others' generators."""
+        return hmac.new(self._key, f"secret/{what}".encode(), hashlib.sha256).hexdigest()
+
+    def number(self, what: str, raw: str) -> int:
+        """A number of 64 bits for something that is drawn once for each patient."""
+        return int(hmac.new(self._key, f"number/{what}/{raw}".encode(), hashlib.sha256).hexdigest()[:16], 16)
+
     @property
     def key_digest(self) -> str:
         """Tells keys apart in a record, and gives none away."""

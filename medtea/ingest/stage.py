@@ -25,6 +25,7 @@ from medtea.data.index import write_index
 from medtea.ingest import sources
 from medtea.ingest.acquisition import row_of
 from medtea.ingest.answers import answer_all
+from medtea.ingest.burned_in import TextPolicy
 from medtea.ingest.cluster import ClusterPool
 from medtea.ingest.decode import MASK, PICTURE, parts_of
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
@@ -69,6 +70,8 @@ class Settings(StrictSettings):
         duplicates: What becomes of two radiographs of different patients that are nearly one picture, where one would
             be trained on and the other tested on. "refuse": ingest ends with both ids. "drop": the one that would be
             trained on is refused. "flag": both stay. All such pairs are listed in duplicates.csv in any case.
+        burned_in: What becomes of radiographs with burned-in text, declared by a tag or seen on the border. "flag":
+            they stay, see acquisition.parquet. "refuse": they are refused. "ignore": nobody looks.
         keep_year: Whether acquisition.parquet says in which year a radiograph was taken.
         patient_ids: "shared": the same number at two hospitals is one patient. "per_hospital": it is two.
         processes: Worker processes that open the files; as many as cores where nothing is said.
@@ -93,6 +96,7 @@ class Settings(StrictSettings):
     lung_segments: tuple[str, ...] = ()
     patient_ids: Literal["shared", "per_hospital"] = "shared"
     duplicates: Policy = "refuse"
+    burned_in: TextPolicy = "flag"
     keep_year: bool = True
     processes: int | None = Bound(None, ge=1)
     seconds_per_file: float = Bound(60, gt=0)
@@ -286,7 +290,10 @@ def _row(candidate: Candidate, facts: dict[str, Any], settings: Settings, names:
         "role": settings.role(candidate.hospital).value,
         "group": candidate.hospital,
         "file": candidate.file,
-        "acquisition": row_of(candidate.acquisition, names, hospital=candidate.hospital, keep_year=settings.keep_year),
+        "acquisition": {
+            **row_of(candidate.acquisition, names, hospital=candidate.hospital, keep_year=settings.keep_year),
+            "text_on_border": facts["text_on_border"],
+        },
         "reading": facts["reading"],
         "digest": facts["digest"],
     }

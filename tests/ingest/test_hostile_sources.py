@@ -33,7 +33,7 @@ from medtea.ingest.sources.source import Candidate, Refused, file_digest
 from medtea.ingest.stage import Settings, run
 
 SHARED = Path(os.environ.get("MEDTEA_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "data" / "dicom"
-HOW = {"size": 32, "fit": "stretch", "reading": Choices().model_dump(), "lung_segments": ()}
+HOW = {"size": 32, "fit": "stretch", "reading": Choices().model_dump(), "lung_segments": (), "burned_in": "flag"}
 
 
 @pytest.fixture(autouse=True)
@@ -145,9 +145,9 @@ def test_claims_and_depths_are_refused_or_read(tmp_path: Path) -> None:
         path = str(tmp_path / "a" / name)
         if said:
             with pytest.raises(DataError, match=said):
-                decode(path=path, masks=[], said={}, states=[state_of(path)], how=HOW)
+                decode(path=path, masks=[], said={}, text="unknown", states=[state_of(path)], how=HOW)
         else:
-            decode(path=path, masks=[], said={}, states=[state_of(path)], how=HOW)
+            decode(path=path, masks=[], said={}, text="unknown", states=[state_of(path)], how=HOW)
 
 
 def test_a_bomb_needs_more_memory_than_it_gets_and_costs_one_file(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_nothing_outside_the_source_is_opened(hostile: tuple[Path, Path], tmp_pa
         for path in files:
             read_fields(paths=[str(path)], accept={})
             try:
-                decode(path=str(path), masks=[], said={}, states=[state_of(path)], how=HOW)
+                decode(path=str(path), masks=[], said={}, text="unknown", states=[state_of(path)], how=HOW)
             except DataError:
                 continue
     watching = False

@@ -35,7 +35,7 @@ MADE = (
     "ingest/refused.csv",
     "ingest/flow.csv",
 )
-HOW = {"size": 32, "fit": "stretch", "reading": Choices().model_dump(), "lung_segments": ()}
+HOW = {"size": 32, "fit": "stretch", "reading": Choices().model_dump(), "lung_segments": (), "burned_in": "flag"}
 STEPS = ("_accept", "_write_arrays", "write_index")
 
 
@@ -255,7 +255,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
     path = tmp_path / "x.png"
     Image.fromarray(made_picture(1)).save(path)
     then = [state_of(path)]
-    decode(path=str(path), masks=[], said={}, states=then, how=HOW)
+    decode(path=str(path), masks=[], said={}, text="unknown", states=then, how=HOW)
     os.utime(path, ns=(0, 1))
     with pytest.raises(ChangedError, match="was changed while it was read"):
-        decode(path=str(path), masks=[], said={}, states=then, how=HOW)
+        decode(path=str(path), masks=[], said={}, text="unknown", states=then, how=HOW)
