@@ -9,10 +9,12 @@ WORKERS ?= 2
 COVERAGE_BAR ?= 90
 BENCHMARKS ?= lrp_step maps loader inference
 BENCH_OPTIONS ?=
+FUZZ ?= 100000
+FUZZ_SEED ?= 0
 # one thread per test worker: two workers with all the threads each are slower than one
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test lint test-slow bench docs clean
+.PHONY: help demo test lint test-slow fuzz bench docs clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -37,6 +39,9 @@ test: lint  ## set up, lint, the ordinary tests and their coverage
 
 test-slow: $(STAMP)  ## the tests that take long or start a server
 	$(PYTEST) -m slow
+
+fuzz: $(STAMP)  ## FUZZ spoilt files (100,000, half an hour on 2 cores) through the readers; FUZZ_SEED for others
+	FUZZ=$(FUZZ) FUZZ_SEED=$(FUZZ_SEED) OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/ingest/test_fuzz.py
 
 bench: $(STAMP)  ## every benchmark, one after the other (most of an hour on 2 cores), into runs/benchmarks
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(BENCH_OPTIONS); done

@@ -1,10 +1,12 @@
-"""One command per wing, and run, demo, list, check, dicomize, sync. No work of its own."""
+"""One command per wing, and run, demo, list, check, dicomize, pacs, sync. No work of its own."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.resources
 import itertools
+import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +17,7 @@ import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from medtea import __version__
 from medtea.audit import probes
@@ -26,8 +29,11 @@ from medtea.core.tracking import NullTracker, Tracker, sync
 from medtea.core.work import Work, code_commit, write_text
 from medtea.distil import methods
 from medtea.ingest import sources
+from medtea.ingest.deidentify import key_file
 from medtea.ingest.dicomize import Dicomized, dicomize
-from medtea.ingest.sources import table
+from medtea.ingest.pacs.cache import Shelf
+from medtea.ingest.pacs.check import Answer, look
+from medtea.ingest.sources import pacs, table
 from medtea.ingest.stage import open_source
 from medtea.report.seeds_tables import headline_table
 from medtea.report.stage import page_of, print_table
@@ -47,6 +53,11 @@ app = typer.Typer(
     "For research; not a medical device.",
     epilog="Start: medtea demo. Then: medtea check CONFIG, medtea run CONFIG.",
 )
+archives = typer.Typer(
+    no_args_is_help=True,
+    help="Hospitals' archives (PACS): check asks what there is, fetch receives what is new.",
+)
+app.add_typer(archives, name="pacs")
 out = Console()
 err = Console(stderr=True)
 
@@ -82,6 +93,12 @@ To = Annotated[Path | None, typer.Option("--to", help="Run folder. Default: runs
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting: --set distil.0.loop.epochs=2. May be repeated.")
 ]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="SOURCE", help="Read from this source; its options: the config's, or medtea/SOURCE.yaml."
+    ),
+]
 NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Log nothing to MLflow.")]
 
 
@@ -90,6 +107,7 @@ def run(
     config: Config,
     to: To = None,
     set_: Set = None,
+    from_: From = None,
     no_tracking: NoTracking = False,
     seeds: Annotated[
         str | None, typer.Option("--seeds", help="Run with each of these (0,1,2) and make one table of all.")
@@ -102,7 +120,7 @@ def run(
     ] = None,
 ) -> None:
     """Walk the whole way; finished stages are skipped, a killed one goes on. With seeds: a table of methods."""
-    assignments = [*(set_ or []), *([f"seeds=[{seeds}]"] if seeds else [])]
+    assignments = [*_source(config, from_), *(set_ or []), *([f"seeds=[{seeds}]"] if seeds else [])]
     _, settings = load(config, [*assignments, *([f"processes={processes}"] if processes else [])])
     if settings.seeds:
         walk_seeds(config, to, settings, no_tracking, only or [])
@@ -124,8 +142,10 @@ def demo(
 
 
 def _wing_command(wing: str, about: str) -> None:
-    def command(config: Config, to: To = None, set_: Set = None, no_tracking: NoTracking = False) -> None:
-        walk(config, to, set_ or [], no_tracking, until=wing)
+    def command(
+        config: Config, to: To = None, set_: Set = None, from_: From = None, no_tracking: NoTracking = False
+    ) -> None:
+        walk(config, to, [*_source(config, from_), *(set_ or [])], no_tracking, until=wing)
 
     app.command(wing, help=about, rich_help_panel="The way up to and including one wing")(command)
 
@@ -135,9 +155,9 @@ for _wing, _about in WINGS.items():
 
 
 @app.command()
-def check(config: Config, set_: Set = None) -> None:
+def check(config: Config, set_: Set = None, from_: From = None) -> None:
     """Read a config, fill in every default and print it; nothing is run."""
-    _, settings = load(config, set_ or [])
+    _, settings = load(config, [*_source(config, from_), *(set_ or [])])
     out.print(to_yaml(settings.model_dump(mode="json")), markup=False, highlight=False, soft_wrap=True, end="")
 
 
@@ -165,9 +185,10 @@ def where(
     config: Config,
     file: Annotated[str, typer.Argument(help="What refused.csv and the index call the file.")],
     to: To = None,
+    from_: From = None,
 ) -> None:
     """The path of a file that refused.csv names by a digest; for you alone, it may hold a name."""
-    _, settings = load(config, [])
+    _, settings = load(config, _source(config, from_))
     path = open_source(settings.ingest, _folder(config, to), settings.seed).where(file)
     if path is None:
         raise UsageError(f"'{file}' is no file of this source. Take the first column of ingest/refused.csv.")
@@ -196,6 +217,35 @@ def dicomize_(
             out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+@archives.command("check")
+def pacs_check(config: Config, set_: Set = None, from_: From = None) -> None:
+    """Ask each hospital whether it answers, and how much the query matches; nothing is received."""
+    source = _archives(config, set_, from_)
+    answers = [look(archive, source.cache) for archive in source.archives()]
+    out.print(_answers(answers))
+    wrong = [answer for answer in answers if answer.problem]
+    for answer in wrong:
+        out.print(f"{answer.hospital}: {answer.problem}", markup=False, highlight=False, soft_wrap=True)
+    if wrong:
+        raise DataError(f"{len(wrong)} of {len(answers)} hospitals would give nothing; see the reasons above.")
+
+
+@archives.command("fetch")
+def pacs_fetch(config: Config, set_: Set = None, from_: From = None) -> None:
+    """Ask anew what the query matches, and receive what is not here yet; ingest then reads it."""
+    source = _archives(config, set_, from_)
+    try:
+        source.receive(again=True)
+    finally:
+        for archive in source.archives():
+            shelf = Shelf(source.cache, archive.name, archive.digest)
+            wanted, missing = shelf.wanted(), len(shelf.missing())
+            lost = sum(bool(reason) for _, reason in wanted)
+            here = len(wanted) - missing - lost
+            text = f"{archive.name}: {len(wanted)} images wanted, {here} here, {missing} missing, {lost} not to be had"
+            out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 @app.command("sync")
 def sync_(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
@@ -204,6 +254,46 @@ def sync_(
     """Send a run to an MLflow server; what it has already is not sent again."""
     sent = sync(folder, uri)
     out.print(f"sent: {sent.runs} runs, {sent.params} params, {sent.metrics} metrics, {sent.artefacts} artefacts")
+
+
+def _archives(config: Path, set_: list[str] | None, from_: str | None) -> pacs.Source:
+    _, settings = load(config, [*_source(config, from_), *(set_ or [])])
+    source = open_source(settings.ingest, _folder(config, None), settings.seed) if hasattr(settings, "ingest") else None
+    if not isinstance(source, pacs.Source):
+        raise UsageError("The config's source is not 'pacs'. Add --from pacs, or give a config of that source.")
+    return source
+
+
+def _answers(answers: list[Answer]) -> Table:
+    grid = Table("hospital", "asked by", "answers", "studies", "instances in them", "wanted of the first", "received")
+    for one in answers:
+        sizes = ["-" if size is None else f"{size:,}" for size in (one.studies, one.instances)]
+        some = f"{one.wanted} of {one.looked_into} studies" if one.looked_into else "-"
+        grid.add_row(one.hospital, one.protocol, "yes" if one.answers else "no", *sizes, some, f"{one.received:,}")
+    return grid
+
+
+def _source(config: Path, name: str | None) -> list[str]:
+    """The assignments that `--from NAME` stands for.
+
+    Raises:
+        UsageError: there is no such source, or its options stand nowhere.
+    """
+    if name is None:
+        return []
+    if name not in bay.names(sources):
+        raise UsageError(f"--from '{name}': there is no such source. {nearest(name, bay.names(sources))}")
+    ingest = read_yaml(_find(config)).get("ingest")
+    if isinstance(ingest, dict) and ingest.get("source") == name:
+        return []
+    path = key_file(os.environ).with_name(f"{name}.yaml")
+    if not path.is_file():
+        raise UsageError(
+            f"--from {name}: its options stand neither in the config, whose source is another, nor in the file "
+            f"medtea/{name}.yaml of your configuration folder. Write them there, as they would stand below "
+            "ingest.options."
+        )
+    return [f"ingest.source={name}", f"ingest.options={json.dumps(read_yaml(path), default=str)}"]
 
 
 def _in_words(hospital: str, count: Dicomized) -> Iterator[str]:

@@ -28,7 +28,7 @@ DATA_FOLDERS = {
     for name in CONFIGS
 }
 """The environment variables that each config names its data's folder by."""
-COMMANDS = ("run", "demo", "check", "list", "where", "dicomize", "sync", *cli.WINGS)
+COMMANDS = ("run", "demo", "check", "list", "where", "dicomize", "sync", "pacs", *cli.WINGS)
 
 
 @dataclass
@@ -200,7 +200,7 @@ def test_settings_can_be_overridden(medtea: Medtea) -> None:
     ("what", "entries"),
     [
         ("methods", {"tea", "erm", "logit_distil"}),
-        ("sources", {"phantom", "table", "dicom_tree"}),
+        ("sources", {"phantom", "table", "dicom_tree", "pacs"}),
         ("probes", {"background_relevance", "lungs_removed", "planted_mark"}),
         ("sets", {"coloured_mnist", "waterbirds", "coco_on_places"}),
         ("teachers", {"masked_classifier", "debiased_twin"}),

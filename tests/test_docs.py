@@ -10,18 +10,21 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from oracles import made_report
 from oracles.made_batches import small_network
 from oracles.made_sources import made_picture
 from PIL import Image
+from pydantic import BaseModel
 from torch import nn
 from typer.testing import CliRunner
+from yaml import safe_load
 
 import medtea
 from medtea import cli, lrp
@@ -32,14 +35,20 @@ from medtea.core.errors import ConfigError, UsageError
 from medtea.core.names import Field
 from medtea.core.settings import parse, read_yaml, to_yaml
 from medtea.core.work import provenance, read_json, write_json, write_text
+from medtea.data import volumes
 from medtea.data.index import COLUMNS, read_index
 from medtea.data.loader import Loader
+from medtea.data.pictures import JSRT_SUFFIX
 from medtea.distil import methods
 from medtea.distil.methods import tea
 from medtea.distil.methods.method import Context
 from medtea.ingest import sources
-from medtea.ingest.sources import dicom_tree, table
+from medtea.ingest.image_sets import ImageSet, SetSettings
+from medtea.ingest.labels import UNMATCHED, LabelSettings, label_of
+from medtea.ingest.pacs import settings as pacs_settings
+from medtea.ingest.sources import dicom_tree, pacs, several, table
 from medtea.ingest.sources.source import Candidate, Refused, file_digest
+from medtea.ingest.stage import Settings as IngestSettings
 from medtea.lrp import cotangents
 from medtea.plant.stage import Settings as PlantSettings
 from medtea.scenes import sets
@@ -252,6 +261,50 @@ def test_the_columns_of_a_table_and_of_labels_are_those_that_the_sources_read() 
     assert tuple(columns_in("DICOM: `ingest.source: dicom_tree`")) == dicom_tree.LABEL_COLUMNS
 
 
+def test_the_public_sets_are_told_with_their_hospitals_and_own_options() -> None:
+    part = text_of("data").partition("\n### Public sets: one source each\n")[2].partition("\n### ")[0]
+    told = {row[0]: row[1:] for row in re.findall(r"^\| `(\w+)` \| (\w+) \| (.+) \| (.+) \|$", part, re.MULTILINE)}
+    modules = {name: bay.load(sources, name, "source") for name in bay.names(sources)}
+    public = {name: module for name, module in modules.items() if issubclass(module.Source, ImageSet)}
+    assert {name: row[0] for name, row in told.items()} == {
+        name: module.Source.hospital for name, module in public.items()
+    }
+    for name, module in public.items():
+        own = {option for option in module.Settings.model_fields if option not in SetSettings.model_fields}
+        assert set(re.findall(r"`(\w+)`", told[name][2])) == own, name
+    (example,) = YAML.findall(part)
+    read = yaml_section(example)
+    assert set(read["options"]["parts"][0]) == {"source", "options"}
+    assert parse(several.Settings, read["options"])
+    assert set(read) <= set(IngestSettings.model_fields)
+
+
+def yaml_section(text: str) -> dict[str, Any]:
+    """The section `ingest` of an example, its options unchecked."""
+    content = safe_load(text)
+    section: dict[str, Any] = content.get("ingest", content)
+    return section
+
+
+def test_the_formats_told_are_those_that_are_read() -> None:
+    part = text_of("data").partition("\n### Formats\n")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| ([\w, ]+) \| (.+?) \|", part, re.MULTILINE)
+    told = {suffix for kind, names in rows for suffix in re.findall(r"`(\S+?)`", names)}
+    assert told == {*volumes.SUFFIXES, JSRT_SUFFIX}
+    named = {kind for kinds, _ in rows[1:] for kind in kinds.split(", ")}
+    assert named == {"DICOM", "PNG", "JPEG", "TIFF", "NIfTI", "MetaImage", "NRRD", "raw JSRT"}
+
+
+def test_the_settings_of_labels_are_told(tmp_path: Path) -> None:
+    heading = "Labels from a CSV: `ingest.labels`"
+    assert columns_in(heading) == list(LabelSettings.model_fields)
+    part = text_of("data").partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
+    example = safe_load(YAML.findall(part)[0])
+    assert parse(LabelSettings, example["labels"]).findings == ("Edema",)
+    assert label_of("no Edema", example["positive"], example["negative"]) == 0
+    assert tuple(columns_in("ingest/labels_unmatched.csv")) == UNMATCHED
+
+
 @pytest.fixture
 def tiny_run(guides: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The whole way with the three guides' files in it, as small as it can be."""
@@ -297,7 +350,16 @@ audit:
 def test_a_run_with_the_guides_files_writes_what_data_md_says(tiny_run: Path) -> None:
     index = read_index(tiny_run / "ingest" / "index.parquet")
     assert columns_in("ingest/index.parquet") == list(COLUMNS) == list(index.columns)
-    tables = ("ingest/refused.csv", "ingest/flow.csv", "segment/masks.csv", "evaluate/scores.csv", "audit/outcomes.csv")
+    acquisition = pd.read_parquet(tiny_run / "ingest" / "acquisition.parquet")
+    assert columns_in("ingest/acquisition.parquet") == list(acquisition.columns)
+    tables = (
+        "ingest/refused.csv",
+        "ingest/duplicates.csv",
+        "ingest/flow.csv",
+        "segment/masks.csv",
+        "evaluate/scores.csv",
+        "audit/outcomes.csv",
+    )
     for name in tables:
         assert columns_in(name) == list(pd.read_csv(tiny_run / name).columns), name
     history = pd.read_csv(tiny_run / "distil" / "smoothed_erm" / "history.csv")
@@ -366,6 +428,42 @@ def test_every_set_is_told_of_and_the_options_told_are_its_own() -> None:
     options = set(re.findall(r"`options\.(\w+)", section)) | {"bias", "environments", "unbiased"}
     assert options <= set(bay.load(sets, "coloured_mnist", "set").Settings.model_fields)
     assert [name for name in options if f"`{name}`" not in section and f"`options.{name}" not in section] == []
+
+
+# ---- pacs.md: its settings, its hospitals and its commands
+
+
+@pytest.mark.parametrize(("heading", "model"), [("`query`", pacs_settings.Query), ("`manners`", pacs_settings.Manners)])
+def test_the_settings_of_an_archive_told_are_all_there_are(heading: str, model: type[BaseModel]) -> None:
+    assert table_below("pacs", heading) == list(model.model_fields)
+
+
+def test_the_hospitals_told_of_are_read_and_every_setting_of_one_is_told() -> None:
+    hospitals = [yaml.safe_load(text) for text in YAML.findall(text_of("pacs"))]
+    assert len(hospitals) == 2
+    read = [parse(pacs.Settings, {"hospitals": one}).hospitals for one in hospitals]
+    assert [type(*one.values()) for one in read] == [pacs_settings.Dicomweb, pacs_settings.Dimse]
+    page = text_of("pacs") + (REPOSITORY / "configs" / "pacs_example.yaml").read_text(encoding="utf-8")
+    models = (pacs.Settings, pacs_settings.Dicomweb, pacs_settings.Dimse, pacs_settings.Own)
+    named = {name for model in models for name in model.model_fields} - {"token_variable", "address"}
+    assert [name for name in sorted(named) if not re.search(rf"\b{name}\b", page)] == []
+    own = pacs_settings.Own()
+    assert f"`{own.ae_title}`" in page
+    assert f"({own.port})" in page
+
+
+def test_the_commands_told_of_an_archive_are_the_programs() -> None:
+    told = [line.split()[1:] for line in re.findall(r"^medtea .*$", text_of("pacs"), re.MULTILINE)]
+    assert told == [
+        ["ingest", "CONFIG", "--from", "pacs"],
+        *(["pacs", "check", "CONFIG"], ["ingest", "CONFIG"]),
+        ["pacs", "fetch", "CONFIG"],
+    ]
+    for words in told:
+        name = [word for word in words if word.islower()][: 2 if words[0] == "pacs" else 1]
+        answer = CliRunner().invoke(cli.app, [*name, "--help"])
+        assert answer.exit_code == 0
+        assert all(word in answer.stdout for word in words if word.startswith("--"))
 
 
 # ---- methods.md, and the short tables: what the files themselves say

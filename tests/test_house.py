@@ -310,16 +310,18 @@ def test_every_dependency_is_pinned_and_pins_hold_anywhere() -> None:
     assert [pin for pin in pins() if not re.fullmatch(r"[\w.-]+==[\w.]+", pin)] == []
 
 
-def imported_packages(sources: Iterable[Source]) -> set[str]:
-    return {i.module.split(".")[0] for source in sources for i in source.imports()}
+def imported_packages(sources: Iterable[Source], *, late: bool) -> set[str]:
+    return {i.module.split(".")[0] for source in sources for i in source.imports() if i.in_function == late}
 
 
 def test_every_third_party_import_is_a_declared_dependency() -> None:
     by_import = importlib.metadata.packages_distributions()
-    declared = {package_name(requirement) for requirement in pyproject()[""]}
-    outside = imported_packages(house().values()) - {"medtea"}
-    foreign = {name: {package_name(d) for d in by_import[name]} for name in outside if name in by_import}
-    assert {name for name, distributions in foreign.items() if not distributions & declared} == set()
+    for late in (False, True):
+        extras = [name for name in pyproject() if name != "dev"] if late else [""]  # an extra is imported late
+        declared = {package_name(requirement) for name in extras for requirement in pyproject()[name]}
+        outside = imported_packages(house().values(), late=late) - {"medtea"}
+        foreign = {name: {package_name(d) for d in by_import[name]} for name in outside if name in by_import}
+        assert {name for name, distributions in foreign.items() if not distributions & declared} == set()
 
 
 def test_the_version_is_the_changelogs_first() -> None:

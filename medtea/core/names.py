@@ -95,6 +95,11 @@ class IndexArtefact(Artefact):
         return self.folder / "acquisition.parquet"
 
     @property
+    def reading(self) -> Path:
+        """Parquet, row i for radiograph i: what was done on the way to [0, 1] (columns: see medtea.data.facts)."""
+        return self.folder / "reading.parquet"
+
+    @property
     def duplicates(self) -> Path:
         """CSV of pairs of radiographs that are nearly one picture."""
         return self.folder / "duplicates.csv"

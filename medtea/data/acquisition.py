@@ -1,8 +1,9 @@
-"""The table beside the index that says with what and how each radiograph was taken."""
+"""The tables beside the index: with what and how each radiograph was taken, and what was done as it was read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from medtea.core.errors import RecordError
 from medtea.core.work import write_atomically
+from medtea.data.facts import Facts
 from medtea.data.views import UNKNOWN
 
 COLUMNS = {
@@ -29,6 +31,10 @@ COLUMNS = {
     "sex": "str",
 }
 """Column name to pandas type. A text that is not known is "unknown", a number that is not known is missing."""
+
+DTYPES = {"str": "str", "bool": "bool", "int": "int64", "float": "float64"}
+DTYPES |= {"str | None": "string", "bool | None": "boolean", "int | None": "Int64", "float | None": "Float64"}
+"""pandas types of the facts' types; what is None is missing."""
 
 
 def write_acquisition(path: Path, radiographs: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -51,3 +57,11 @@ def read_acquisition(path: Path) -> pd.DataFrame:
         raise RecordError(
             f"'{path.name}' is missing or damaged ({type(error).__name__}); remove the ingest folder and run again."
         ) from error
+
+
+def write_facts(path: Path, radiographs: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `Facts.columns` of every radiograph as Parquet, atomically: row i is radiograph i of the index."""
+    columns = {one.name: DTYPES[str(one.type)] for one in fields(Facts)}
+    table = pd.DataFrame({name: [row[name] for row in rows] for name in columns}).astype(columns)
+    table.insert(0, "radiograph", list(radiographs))
+    write_atomically(path, lambda file: table.to_parquet(file, index=False))

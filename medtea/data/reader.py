@@ -31,7 +31,7 @@ def read_radiograph(path: Path, *, inverted: bool = False) -> NDArray[np.float32
     return read(path, inverted=inverted).pixels
 
 
-def read(path: Path, choices: Choices = USUAL, *, inverted: bool = False) -> Reading:
+def read(path: Path, choices: Choices = USUAL, *, inverted: bool = False, modality: str | None = None) -> Reading:
     """The radiograph in a file, (rows, columns), in [0, 1], bright where the body is dense; and what was done to it.
 
     DICOM as in `read_dataset`; a mask that lies on the file's own grid follows by `Reading.geometry`. Pictures and
@@ -41,11 +41,12 @@ def read(path: Path, choices: Choices = USUAL, *, inverted: bool = False) -> Rea
         path: The file.
         choices: How radiographs are read.
         inverted: Whether whoever wrote the picture or volume says that it is dark where dense. DICOM says it itself.
+        modality: Modality of a DICOM file in whose header it is missing, if its source says it.
 
     Raises:
         DataError: the file is not a usable radiograph.
     """
-    reading = load_radiograph(Path(path), choices, inverted=inverted)
+    reading = load_radiograph(Path(path), choices, inverted=inverted, modality=modality)
     # of DICOM that was looked at before, and looking at eight million pixels takes its time
     if reading.facts.photometric is None and reading.pixels.min() == reading.pixels.max():
         raise DataError("All pixels are equal; a radiograph has contrast.")
@@ -91,7 +92,7 @@ def _mask(path: Path, segments: tuple[str, ...]) -> NDArray[np.bool_]:
     return np.asarray(values >= max(values.max() / 2, 1e-6))
 
 
-def load_radiograph(path: Path, choices: Choices, *, inverted: bool = False) -> Reading:
+def load_radiograph(path: Path, choices: Choices, *, inverted: bool = False, modality: str | None = None) -> Reading:
     """As `read`, whatever the contrast.
 
     Raises:
@@ -99,7 +100,7 @@ def load_radiograph(path: Path, choices: Choices, *, inverted: bool = False) -> 
     """
     start = _start(path)
     if is_dicom(start):
-        return read_dicom(path, choices)
+        return read_dicom(path, choices, modality=modality)
     spacing = None
     if start.startswith(pictures.STARTS):
         pixels = pictures.read_picture(path)

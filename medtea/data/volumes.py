@@ -21,6 +21,7 @@ from medtea.data.pictures import refuse_size
 
 Spacing = tuple[float, float]
 NIFTI, METAIMAGE, NRRD = (".nii", ".nii.gz"), (".mha", ".mhd"), (".nrrd", ".nhdr")
+DETACHED = (".mhd", ".nhdr")
 SUFFIXES = (*NIFTI, *METAIMAGE, *NRRD)
 LONGEST_HEADER = 1 << 16  # bytes
 NIFTI_HEADERS = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
@@ -61,6 +62,9 @@ def _nifti(path: Path) -> tuple[NDArray[np.float32], Spacing]:
             refuse_all_but_one_plane(shape, components=1 if header.get_data_dtype().kind in "uif" else 3)
             if not 0 < offset <= LONGEST_HEADER:
                 raise DataError(f"The NIfTI header claims to be {offset} bytes long; at most {LONGEST_HEADER}.")
+            slope, intercept = header.get_slope_inter()
+            unit = MM.get(header.get_xyzt_units()[0], 1.0)
+            across, down = (float(zoom) * unit for zoom in header.get_zooms()[:2])
             # Not a byte more is unpacked than the header claims, however long the file is.
             claimed = offset + shape[0] * shape[1] * header.get_data_dtype().itemsize
             content = head + file.read(max(claimed - len(head), 0))
@@ -71,11 +75,8 @@ def _nifti(path: Path) -> tuple[NDArray[np.float32], Spacing]:
     if len(content) < claimed:
         raise DataError("The NIfTI file ends before the pixels that its header claims.")
     values = np.frombuffer(content, header.get_data_dtype(), shape[0] * shape[1], offset).reshape(shape[1], shape[0])
-    slope, intercept = header.get_slope_inter()
     if slope is not None and (slope, intercept) != (1, 0):
         values = values * slope + intercept
-    unit = MM.get(header.get_xyzt_units()[0], 1.0)
-    across, down = (float(zoom) * unit for zoom in header.get_zooms()[:2])
     return by_type(values), (down, across)
 
 
@@ -140,7 +141,7 @@ def _check_metaimage(path: Path) -> None:
             raise DataError("The MetaImage header claims more compressed bytes than the file has.")
         if key == b"ElementDataFile":  # the last one: what follows are pixels
             if value.upper() != b"LOCAL":
-                _check_beside(path, value)
+                _beside(path, value)
             return
     raise DataError("The MetaImage header cannot be read: it has no line ElementDataFile after plain ones.")
 
@@ -153,7 +154,18 @@ def _check_nrrd(path: Path) -> None:
         raise DataError(f"The NRRD header is longer than {LONGEST_HEADER} bytes.")
     # Looked for in the whole of it, since where a header ends is the reader's opinion.
     for value in re.findall(rb"(?im)^[ \t]*data[ \t]*file[ \t]*:[ \t]*([^\r\n]*)", head.replace(b"\r", b"\n")):
-        _check_beside(path, value.strip())
+        _beside(path, value.strip())
+
+
+def data_file_of(path: Path) -> Path | None:
+    """The file beside a header of its own (.mhd, .nhdr) that holds its pixels; None for any other file."""
+    if not path.name.lower().endswith(DETACHED):
+        return None
+    try:
+        named = re.search(rb"(?im)^(?:ElementDataFile[ \t]*=|data ?file[ \t]*:)[ \t]*([^\r\n]+)", _head(path))
+        return _beside(path, named[1].strip()) if named else None
+    except (OSError, DataError):
+        return None  # it will be refused when it is read
 
 
 def _head(path: Path) -> bytes:
@@ -161,7 +173,7 @@ def _head(path: Path) -> bytes:
         return file.read(LONGEST_HEADER)
 
 
-def _check_beside(path: Path, named: bytes) -> None:
+def _beside(path: Path, named: bytes) -> Path:
     # A path never comes from a file's content: a header may name its own data file and no other.
     stem = path.name.rpartition(".")[0]
     if not re.fullmatch(rf"{re.escape(stem)}(\.\w+){{1,2}}", named.decode(errors="replace")):
@@ -172,6 +184,7 @@ def _check_beside(path: Path, named: bytes) -> None:
     beside = path.with_name(named.decode())
     if beside.is_symlink() or not beside.is_file():
         raise DataError("The data file that the header names is not beside it, or is a link.")
+    return beside
 
 
 def by_type(values: NDArray[Any]) -> NDArray[np.float32]:

@@ -32,7 +32,8 @@ def answer_all(
             nonlocal known
             for candidate in candidates:
                 states = _states(candidate)
-                entry = entry_of(candidate.file, states, how | {"inverted": candidate.is_inverted})
+                said = {"inverted": candidate.is_inverted, "modality": candidate.modality}
+                entry = entry_of(candidate.file, states, how | said)
                 entries.append(entry)
                 if isinstance(states, str):
                     store.put(entry, Reply({}, refused=states, kind=PASSING))
@@ -45,7 +46,7 @@ def answer_all(
                     yield {
                         "path": str(candidate.path),
                         "masks": [str(mask) for mask in candidate.masks],
-                        "inverted": candidate.is_inverted,
+                        "said": said,
                         "states": states,
                         "how": how,
                     }

@@ -11,12 +11,13 @@ import numpy as np
 from medtea.core.errors import DataError
 from medtea.data.choices import Accept, Choices
 from medtea.data.reader import read, read_mask
+from medtea.data.volumes import data_file_of
 from medtea.ingest.headers import read_header
 from medtea.ingest.quality import prepare
 
 PICTURE, MASK = np.dtype("<f2"), np.dtype("u1")
 State = list[int]
-"""Size in bytes and time of change in ns."""
+"""Size in bytes and time of change in ns, of one file or of two."""
 
 
 class ChangedError(DataError):
@@ -24,27 +25,28 @@ class ChangedError(DataError):
 
 
 def state_of(path: str | Path) -> State:
-    """What tells whether a file has changed.
+    """What tells whether a file has changed, or the pixels that its header leaves to another file beside it.
 
     Raises:
         DataError: it cannot be looked at.
     """
+    beside = data_file_of(Path(path))
     try:
-        status = Path(path).stat()
+        parts = [Path(path).stat(), *([beside.stat()] if beside else [])]
     except OSError as problem:
         raise DataError(f"The file cannot be opened ({type(problem).__name__}).") from None
-    return [status.st_size, status.st_mtime_ns]
+    return [number for status in parts for number in (status.st_size, status.st_mtime_ns)]
 
 
 def decode(
-    *, path: str, masks: list[str], inverted: bool, states: list[State], how: dict[str, Any]
+    *, path: str, masks: list[str], said: dict[str, Any], states: list[State], how: dict[str, Any]
 ) -> tuple[dict[str, Any], bytes]:
     """One radiograph's facts, and its picture and mask on the run's grid as bytes, see `parts_of`.
 
     Args:
         path: The file.
         masks: Its lung mask's files.
-        inverted: Whether its source says that it is dark where the body is dense.
+        said: What its source says of it, as `read` takes it: `inverted`, `modality`.
         states: What `state_of` said of them all when they were found.
         how: Ingest's settings that matter for pixels.
 
@@ -52,7 +54,7 @@ def decode(
         DataError: it cannot be used.
         ChangedError: a file is not what it was when it was found.
     """
-    reading = read(Path(path), Choices(**how["reading"]), inverted=inverted)
+    reading = read(Path(path), Choices(**how["reading"]), **said)
     lungs = None
     if masks:
         files = tuple(Path(mask) for mask in masks)

@@ -100,7 +100,7 @@ def _write(one: Candidate, out: Path, count: Dicomized) -> dict[str, str]:
     if _is_current(path, one.path) and all(_is_current(out / mask, file) for file in one.masks):
         count.kept += 1
     else:
-        reading = read(one.path, inverted=one.is_inverted)
+        reading = read(one.path, inverted=one.is_inverted, modality=one.modality)
         if one.masks:
             _write_mask(one.masks, reading, out / mask)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydicom.dataset import Dataset
+from pydicom.uid import MediaStorageDirectoryStorage
+
 from medtea.core.errors import DataError
 from medtea.data.choices import Accept
 from medtea.data.dicom.accept import USUAL_KINDS, refuse_unusable
@@ -43,9 +46,10 @@ def read_header(path: Path, accept: Accept = USUAL_KINDS) -> Header:
         DataError: not DICOM, or not to be taken; the text names the element.
     """
     dataset = open_header(path)
-    refuse_unusable(dataset, accept)
     with quiet_pydicom():
         try:
+            _refuse_directory(dataset)
+            refuse_unusable(dataset, accept)
             facts = facts_of(dataset)
             return Header(
                 instance=text_in(dataset, "SOPInstanceUID"),
@@ -59,3 +63,8 @@ def read_header(path: Path, accept: Accept = USUAL_KINDS) -> Header:
             raise
         except Exception as problem:  # damaged elements make pydicom raise almost any kind
             raise DataError(f"An element of the header is damaged ({type(problem).__name__}).") from None
+
+
+def _refuse_directory(dataset: Dataset) -> None:
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        raise DataError("The file is a DICOMDIR, a directory of other files; those are found by themselves.")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import numpy as np
 import pandas as pd
 from numpy.lib.format import write_array_header_1_0
 from pydantic import Field as Bound
@@ -15,17 +16,21 @@ from pydantic import model_validator
 from medtea.core import bay
 from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.names import IndexArtefact, Role
+from medtea.core.progress import track
 from medtea.core.settings import StrictSettings, expand, parse
 from medtea.core.work import Work, write_atomically, write_csv
-from medtea.data.acquisition import write_acquisition
+from medtea.data.acquisition import write_acquisition, write_facts
 from medtea.data.choices import Choices
 from medtea.data.index import write_index
 from medtea.ingest import sources
 from medtea.ingest.acquisition import row_of
 from medtea.ingest.answers import answer_all
+from medtea.ingest.cluster import ClusterPool
 from medtea.ingest.decode import MASK, PICTURE, parts_of
 from medtea.ingest.deidentify import Pseudonyms, pseudonyms
+from medtea.ingest.duplicates import near_pairs
 from medtea.ingest.labels import UNMATCHED, Labels, LabelSettings, label_of
+from medtea.ingest.leaks import PAIR_COLUMNS, Policy, left_out, pair_rows, refuse_leak
 from medtea.ingest.quality import How
 from medtea.ingest.scan import accepting
 from medtea.ingest.sources.source import Candidate, Refused, Source
@@ -35,10 +40,10 @@ from medtea.ingest.workers import Limits, LocalPool, as_current, usable_cores
 
 STORE = Path("decoded") / "answers.sqlite"
 """Below the run folder, not the stage's own, which is emptied when the source has grown."""
-FREE = {"processes"}
+FREE = {"processes", "cluster"}
 """Settings that change nothing of what comes out."""
 NOT_OF_PIXELS = {"source", "options", "positive", "negative", "train", "external", "val_share", "test_share"}
-NOT_OF_PIXELS |= {"patient_ids", "keep_year", "labels", "seconds_per_file", "memory_per_file_mb"} | FREE
+NOT_OF_PIXELS |= {"patient_ids", "keep_year", "labels", "duplicates", "seconds_per_file", "memory_per_file_mb"} | FREE
 """Settings that change nothing of a picture: with others of these no file is decoded again."""
 
 
@@ -61,11 +66,16 @@ class Settings(StrictSettings):
         test_share: Share for the IID test.
         lung_segments: SegmentLabel of the segments of a DICOM Segmentation that are lung; when empty, those that are
             coded as lung.
+        duplicates: What becomes of two radiographs of different patients that are nearly one picture, where one would
+            be trained on and the other tested on. "refuse": ingest ends with both ids. "drop": the one that would be
+            trained on is refused. "flag": both stay. All such pairs are listed in duplicates.csv in any case.
         keep_year: Whether acquisition.parquet says in which year a radiograph was taken.
         patient_ids: "shared": the same number at two hospitals is one patient. "per_hospital": it is two.
         processes: Worker processes that open the files; as many as cores where nothing is said.
         seconds_per_file: A file that takes longer is refused.
         memory_per_file_mb: A file that needs more is refused (on Linux; elsewhere nothing limits it).
+        cluster: Address of a Dask scheduler whose workers open the files in the place of this machine's; ${NAME} is an
+            environment variable.
     """
 
     source: str
@@ -82,10 +92,12 @@ class Settings(StrictSettings):
     test_share: float = Bound(0.2, ge=0, lt=1)
     lung_segments: tuple[str, ...] = ()
     patient_ids: Literal["shared", "per_hospital"] = "shared"
+    duplicates: Policy = "refuse"
     keep_year: bool = True
     processes: int | None = Bound(None, ge=1)
     seconds_per_file: float = Bound(60, gt=0)
     memory_per_file_mb: int = Bound(4096, ge=64)
+    cluster: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -140,7 +152,7 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     """
     source = open_source(settings, work.folder, work.seed)
     names = pseudonyms()
-    lasting = settings.model_copy(update=dict.fromkeys(FREE))
+    lasting = settings.model_copy(update={**dict.fromkeys(FREE), "options": lasting_options(settings)})
     labels = open_labels(settings)
     digests = [source.fingerprint(), names.key_digest, *([labels.digest] if labels else [])]
     stage = work.stage("ingest", lasting, source="/".join(digests))
@@ -170,8 +182,15 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
             )
         table = _table(rows, settings, work.seed)
         _write_arrays(index, store, accepted, settings.size)
+        dropped = _near_duplicates(index, table, settings.duplicates)
+        if dropped:
+            refused += [Refused(table["file"][row], table["hospital"][row], reason) for row, reason in dropped.items()]
+            write_csv(index.refused, [vars(one) for one in refused], ["file", "hospital", "reason"])
+            table = table.drop(index=list(dropped))
+            _write_arrays(index, store, [accepted[row] for row in table.index], settings.size)
         write_csv(index.flow, flow(found, refused, table), FLOW)
-        write_acquisition(index.acquisition, table["radiograph"], [row["acquisition"] for row in rows])
+        write_facts(index.reading, table["radiograph"], table["reading"].tolist())
+        write_acquisition(index.acquisition, table["radiograph"], table["acquisition"].tolist())
         write_index(index.index, table)
         store.keep_only(entries)
     for artefact in (index.refused, index.flow):
@@ -191,6 +210,19 @@ def open_source(settings: Settings, folder: Path, seed: int) -> Source:
     options = parse(module.Settings, expand(settings.options), "ingest.options")
     source: Source = module.Source(options, workspace=folder / "source", seed=seed)
     return source
+
+
+def lasting_options(settings: Settings) -> dict[str, Any]:
+    """The source's options without those that it calls FREE: with others of these nothing need run again."""
+    free: frozenset[str] = getattr(bay.load(sources, settings.source, "ingest.source"), "FREE", frozenset())
+    return {name: value for name, value in settings.options.items() if name not in free}
+
+
+def open_pool(settings: Settings) -> LocalPool | ClusterPool:
+    """Whoever opens the files: this machine's processes, or a cluster's."""
+    if settings.cluster is None:
+        return LocalPool(settings.limits)
+    return ClusterPool(expand(settings.cluster), settings.limits)
 
 
 def open_labels(settings: Settings) -> Labels | None:
@@ -224,6 +256,19 @@ def _accept(
     return list(rows.values()), accepted
 
 
+def _near_duplicates(index: IndexArtefact, table: pd.DataFrame, policy: Policy) -> dict[int, str]:
+    """List the pairs of radiographs that are nearly one picture; which rows are to be left out, and why.
+
+    Raises:
+        DataError: the policy is "refuse", and one would be trained on and the other tested on.
+    """
+    pairs = near_pairs(np.load(index.radiographs, mmap_mode="r"), track)
+    write_csv(index.duplicates, pair_rows(table, pairs, policy), PAIR_COLUMNS)
+    if policy == "refuse":
+        refuse_leak(table, pairs)
+    return left_out(table, pairs) if policy == "drop" else {}
+
+
 def _row(candidate: Candidate, facts: dict[str, Any], settings: Settings, names: Pseudonyms) -> dict[str, Any]:
     """One radiograph's row, of what its source says and of what its pixels do."""
     # Without a patient's number, the images of one study are at least known to be of one patient.
@@ -242,6 +287,7 @@ def _row(candidate: Candidate, facts: dict[str, Any], settings: Settings, names:
         "group": candidate.hospital,
         "file": candidate.file,
         "acquisition": row_of(candidate.acquisition, names, hospital=candidate.hospital, keep_year=settings.keep_year),
+        "reading": facts["reading"],
         "digest": facts["digest"],
     }
 

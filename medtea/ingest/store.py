@@ -6,24 +6,18 @@ next one is asked for, so that a killed ingest goes on where it was. Nothing in 
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import importlib.metadata
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import medtea.data
-import medtea.ingest
 from medtea.core.errors import DataError
-from medtea.core.work import VERSION, digest_of
+from medtea.core.work import digest_of
+from medtea.ingest.code import code
 from medtea.ingest.worker import FILE, LIMIT, PASSING
 from medtea.ingest.workers import Limits, Reply
 
-DECODERS = ["numpy", "pydicom", "pillow", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle"]
-DECODERS += ["pyjpegls", "SimpleITK"]
 SCHEMA = "CREATE TABLE IF NOT EXISTS done (entry TEXT PRIMARY KEY, facts TEXT, refused TEXT, kind TEXT, blob BLOB)"
 
 
@@ -38,25 +32,16 @@ def entry_of(file: str, states: object, how: Mapping[str, Any]) -> str:
     return digest_of([file, states, how, code()])[:32]
 
 
-@functools.cache
-def code() -> str:
-    """Digest of everything that pixels depend on beside the file: our own modules, and the libraries' versions."""
-    own = hashlib.sha256()
-    for room in (medtea.data, medtea.ingest):
-        for path in sorted(Path(room.__path__[0]).rglob("*.py")):
-            own.update(path.read_bytes())
-    return digest_of([VERSION, own.hexdigest(), [importlib.metadata.version(name) for name in DECODERS]])
-
-
 class Store:
     """Answers by entry, for one process at a time."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, *, patience_seconds: float = 5) -> None:
         """Open the store, or make it.
 
         Args:
             path: Its file; what is no readable store is begun anew.
             limits: A file that broke other limits than these is tried again.
+            patience_seconds: How long another process is waited for.
 
         Raises:
             DataError: another process has it open, or it cannot be written.
@@ -65,13 +50,13 @@ class Store:
         self._passing: dict[str, Reply] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._database = _opened(path)
+            self._database = _opened(path, patience_seconds)
         except sqlite3.OperationalError as problem:
             raise _unusable(problem) from None
         except sqlite3.DatabaseError:  # damaged: what it held can be made again
             for left in path.parent.glob(f"{path.name}*"):
                 left.unlink()
-            self._database = _opened(path)
+            self._database = _opened(path, patience_seconds)
 
     def __enter__(self) -> Store:
         return self
@@ -124,8 +109,8 @@ class Store:
             self._database.execute("VACUUM")  # a picture that was withdrawn is not to be found in the file either
 
 
-def _opened(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=5, isolation_level=None)
+def _opened(path: Path, patience_seconds: float) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=patience_seconds, isolation_level=None)
     try:
         # One process at a time needs no shared memory, which network drives do not have.
         database.execute("PRAGMA locking_mode = EXCLUSIVE")

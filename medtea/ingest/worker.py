@@ -67,10 +67,12 @@ def answer(tasks: Mapping[str, Task], job: dict[str, Any]) -> bytes:
         with _memory_limit(memory_mb * 2**20):
             facts, blob = task(**job)
         return packed(facts, blob)
-    except Exception as problem:  # nothing that a file does may end a run
+    except BaseException as problem:  # nothing that a file does may end a run; pyo3's PanicException is no Exception
         kind = kind_of(problem)
         if kind == LIMIT:
             reason = f"Decoding needs more memory than {memory_mb:,} MB (ingest.memory_per_file_mb)."
+        elif type(problem).__name__ == PANIC:
+            reason, kind = f"The decoder crashed ({PANIC}); the file is damaged, or made to do harm.", FILE
         elif kind == UNEXPECTED:
             reason = f"The file cannot be read ({type(problem).__name__})."
         else:
@@ -80,6 +82,8 @@ def answer(tasks: Mapping[str, Task], job: dict[str, Any]) -> bytes:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+PANIC = "PanicException"
+"""What becomes of a decoder in Rust that finds itself in the wrong; pyo3 derives it from BaseException."""
 FILE, LIMIT, PASSING, UNEXPECTED = "file", "limit", "passing", "unexpected"
 
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +29,8 @@ from medtea.ingest.worker import END, FILE, FORK, LIMIT, PID, packed, unpacked
 Job = Mapping[str, Any]
 GRACE_SECONDS = 5.0
 """A worker ends itself at its limit; one that does not in this time is killed."""
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+"""glibc: a picture's memory is used again for the next one's; to get it from the system anew takes as long as RLE."""
 AHEAD = 1
 """Jobs that a worker has waiting beside the one that it does, so that it never waits itself."""
 LONGEST_ANSWER = 2**26
@@ -80,6 +83,7 @@ class Nursery:
     def __init__(self, module: str) -> None:
         if not hasattr(os, "fork"):
             raise ConfigError("Ingest needs a system that can fork a process (Linux, macOS); Windows has WSL.")
+        self._turn = threading.Lock()
         self._door, other = socket.socketpair()
         with other:
             # One thread each: as many processes as cores, each with as many threads, are slower than one.
@@ -88,7 +92,7 @@ class Nursery:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", module, str(other.fileno())],  # -P: modules from our own path alone
                 pass_fds=[other.fileno()],
-                env={**os.environ, **dict.fromkeys(threads, "1"), "PYTHONPATH": path},
+                env={**os.environ, **dict.fromkeys(threads, "1"), **KEEP_MEMORY, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # decoders quote headers and file names there
@@ -98,15 +102,16 @@ class Nursery:
     def fork(self) -> tuple[int, Connection]:
         """A new worker: its process id and the way to it."""
         mine, its = socket.socketpair()
-        with its:
+        with its, self._turn:
             socket.send_fds(self._door, [FORK + PID.pack(0)], [its.fileno()])
             pid = self._answer()
         return pid, Connection(mine.detach())
 
     def end(self, pid: int) -> int:
         """Make sure that a worker is gone; the signal that ended it, 0 if it ended by itself."""
-        self._door.sendall(END + PID.pack(pid))
-        return self._answer()
+        with self._turn:
+            self._door.sendall(END + PID.pack(pid))
+            return self._answer()
 
     @property
     def is_alive(self) -> bool:
@@ -126,15 +131,17 @@ class Nursery:
 
 
 _nurseries: dict[tuple[int, str], Nursery] = {}
+_starting = threading.Lock()  # a cluster's worker may have several threads
 
 
 def nursery_of(module: str) -> Nursery:
     """This process's nursery, which stays for the next ingest: it takes a second to start, a worker milliseconds."""
     key = (os.getpid(), module)
-    if key not in _nurseries or not _nurseries[key].is_alive:
-        _nurseries[key] = Nursery(module)
-        atexit.register(_nurseries[key].close)
-    return _nurseries[key]
+    with _starting:
+        if key not in _nurseries or not _nurseries[key].is_alive:
+            _nurseries[key] = Nursery(module)
+            atexit.register(_nurseries[key].close)
+        return _nurseries[key]
 
 
 @dataclass(eq=False)

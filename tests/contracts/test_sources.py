@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from oracles import made_public_sets
+from oracles.made_archives import change, made_images
 from oracles.made_sources import made_table
 from pydantic import BaseModel
 
@@ -14,7 +16,10 @@ from medtea.core import bay
 from medtea.core.errors import ConfigError
 from medtea.ingest import sources
 from medtea.ingest.dicomize import dicomize
-from medtea.ingest.sources import dicom_tree, phantom, table
+from medtea.ingest.pacs.cache import Shelf
+from medtea.ingest.pacs.protocol import Instance
+from medtea.ingest.pacs.settings import Query
+from medtea.ingest.sources import dicom_tree, pacs, phantom, several, table
 from medtea.ingest.sources.source import Candidate, Refused
 
 
@@ -35,12 +40,51 @@ def phantom_settings(folder: Path) -> BaseModel:
     return phantom.Settings(hospitals=hospitals, size=64, unusable=1)
 
 
+def several_settings(folder: Path) -> BaseModel:
+    parts = [{"source": "montgomery"}, {"source": "shenzhen"}]
+    for part in parts:
+        part |= {"options": {"root": made_public_sets.SETS[part["source"]](folder / "sets" / part["source"])}}
+    return several.Settings.model_validate({"parts": parts})
+
+
+def set_settings(name: str) -> Callable[[Path], BaseModel]:
+    def settings(folder: Path) -> BaseModel:
+        root = made_public_sets.SETS[name](folder / "set")
+        made: BaseModel = bay.load(sources, name, "source").Settings(root=root)
+        return made
+
+    return settings
+
+
+def pacs_settings(folder: Path) -> BaseModel:
+    """A cache as a query left it, with nobody to ask: one image of it is a lateral view, one never came."""
+    images, cache = folder / "made", folder / "cache"
+    uids = made_images(images, count=4)
+    change(images / "003", ViewPosition="LL")
+    hospital = {"protocol": "dicomweb", "url": "http://127.0.0.1:9"}
+    settings = pacs.Settings.model_validate({"hospitals": {"north": hospital}, "cache": cache, "offline": True})
+    (archive,) = pacs.Source(settings, workspace=folder / "run" / "source", seed=0).archives()
+    with Shelf(cache, "north", archive.digest).open() as shelf:
+        shelf.add_studies(["1.2"])
+        shelf.add_instances("1.2", [Instance("1.2", "1.3", uid, "") for uid in [*uids, "1.4"]])
+        shelf.finish_listing()
+        for number, uid in enumerate(uids):
+            shelf.write(uid, (images / f"{number:03d}").read_bytes())
+    return settings
+
+
 # A new source adds a line here; a source without one fails the first test.
 MADE: dict[str, Callable[[Path], BaseModel]] = {
     "table": table_settings,
     "dicom_tree": tree_settings,
     "phantom": phantom_settings,
+    "several": several_settings,
+    **{name: set_settings(name) for name in made_public_sets.SETS},
+    "pacs": pacs_settings,
 }
+
+
+ALL = Query(body_part=())
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
@@ -62,7 +106,7 @@ def test_a_source_keeps_the_contract(name: str, tmp_path: Path) -> None:
     before = listing(tmp_path)
     module = bay.load(sources, name, "ingest.source")
     assert bay.summary(module)
-    workspace = tmp_path / "workspace"
+    workspace = tmp_path / "run" / "source"
     source = module.Source(settings, workspace=workspace, seed=3)
     found = list(source.find())
 
@@ -99,15 +143,24 @@ def test_a_source_notices_a_change_of_its_settings_or_files(name: str, tmp_path:
     module = bay.load(sources, name, "ingest.source")
 
     def fingerprint(changed: BaseModel, seed: int = 3) -> str:
-        return str(module.Source(changed, workspace=tmp_path / "workspace", seed=seed).fingerprint())
+        return str(module.Source(changed, workspace=tmp_path / "run" / "source", seed=seed).fingerprint())
 
     before = fingerprint(settings)
-    change = {"table": {"view": None}, "dicom_tree": {"labels": None}, "phantom": {"size": 96}}[name]
-    assert fingerprint(settings.model_copy(update=change)) != before
+    changes = {"table": {"view": None}, "dicom_tree": {"labels": None}, "phantom": {"size": 96}}
+    changes["several"] = {"parts": getattr(settings, "parts", ())[:1]}
+    changes["pacs"] = {"query": ALL}
+    changes |= {public: {"hospital": "elsewhere"} for public in made_public_sets.SETS}
+    assert fingerprint(settings.model_copy(update=changes[name])) != before
     if name == "phantom":
         assert fingerprint(settings, seed=4) != before
         return
-    some = next((tmp_path / ("tree/beta" if name == "dicom_tree" else "made/images")).rglob("*.*"))
+    places = {
+        "dicom_tree": "tree/beta",
+        "table": "made/images",
+        "several": "sets/shenzhen/CXR_png",
+        "pacs": "cache/north",
+    }
+    some = next(path for path in (tmp_path / places.get(name, "set")).rglob("[!.]*.*") if path.is_file())
     some.write_bytes(some.read_bytes() + b"0")
     assert fingerprint(settings) != before
 
@@ -124,7 +177,7 @@ def test_settings_are_frozen_and_refuse_unknown_keys(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", bay.names(sources))
 def test_every_file_found_can_be_told_to_its_owner(name: str, tmp_path: Path) -> None:
     settings = MADE[name](tmp_path)
-    source = bay.load(sources, name, "source").Source(settings, workspace=tmp_path / "workspace", seed=0)
+    source = bay.load(sources, name, "source").Source(settings, workspace=tmp_path / "run" / "source", seed=0)
     places = [source.where(one.file) for one in source.find()]
     assert None not in places
     assert len(set(places)) == len(places)

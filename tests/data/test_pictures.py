@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from medtea.core.errors import DataError
-from medtea.data.reader import read_mask, read_radiograph
+from medtea.data.reader import read, read_mask, read_radiograph
 
 GREY = np.add.outer(np.arange(20) * 3, np.arange(18) * 2).astype(np.uint16)  # 0 to 91, another value in each corner
 
@@ -138,7 +142,7 @@ def test_a_raw_image_of_jsrt_is_dark_film_where_its_numbers_are_large(tmp_path: 
 def test_what_is_said_to_be_inverted_is_turned_over(tmp_path: Path) -> None:
     Image.fromarray(GREY * 700).save(tmp_path / "x.png")
     plain = read_radiograph(tmp_path / "x.png")
-    np.testing.assert_allclose(read_radiograph(tmp_path / "x.png", inverted=True), 1 - plain)
+    np.testing.assert_allclose(read(tmp_path / "x.png", inverted=True).pixels, 1 - plain)
 
 
 def test_a_gif_is_a_mask_and_no_radiograph(tmp_path: Path) -> None:
@@ -166,3 +170,20 @@ def test_a_mask_on_a_grid_coarser_by_a_whole_number_is_brought_to_the_radiograph
     np.testing.assert_array_equal(read_mask(tmp_path / "x.png", shape=(40, 36)), np.kron(lungs, np.ones((2, 2))) > 0)
     for other in ((20, 18), (40, 35), (60, 36), (10, 9)):  # as it is: the same grid, and what does not fit
         assert read_mask(tmp_path / "x.png", shape=other).shape == (20, 18)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["png", "tif", "jpg", "gif"]), st.data())
+def test_a_changed_byte_is_refused_or_read_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("changed") / f"x.{kind}"
+    Image.fromarray(GREY.astype(np.uint8)).save(path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+    with contextlib.suppress(DataError), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mask = read_mask(path)
+        assert mask.ndim == 2

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
@@ -130,3 +133,19 @@ def test_false_claims_and_damage_are_refused(tmp_path: Path, keyword: str, value
     dataset.save_as(path)
     with pytest.raises(DataError, match=message):
         read_mask(path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("whole"), ORGANS)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_changed_byte_is_refused_or_read_and_nothing_else(whole: Path, data: st.DataObject) -> None:
+    content, path = bytearray(whole.read_bytes()), whole.with_name("changed.dcm")
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+    with contextlib.suppress(DataError):
+        assert read_mask(path).dtype == bool

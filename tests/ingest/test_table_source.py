@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from oracles.made_sources import made_table, write_table
+import SimpleITK as sitk  # noqa: N813
+from oracles.made_sources import made_picture, made_table, write_table
 
 from medtea.core.errors import ConfigError
+from medtea.ingest.decode import state_of
 from medtea.ingest.sources.source import Candidate, Refused
 from medtea.ingest.sources.table import Settings, Source
 
@@ -106,3 +108,16 @@ def test_a_row_may_name_a_mask_of_each_lung(tmp_path: Path) -> None:
     before = Source(settings, workspace=tmp_path, seed=0).fingerprint()
     (tmp_path / "t/masks/alpha-2.png").write_bytes(b"other")
     assert Source(settings, workspace=tmp_path, seed=0).fingerprint() != before
+
+
+def test_a_change_of_the_pixels_beside_their_header_is_noticed(tmp_path: Path) -> None:
+    made_table(tmp_path / "t")
+    sitk.WriteImage(sitk.GetImageFromArray(made_picture(1)), str(tmp_path / "t" / "x.mhd"))
+    settings = Settings(path=write_table(tmp_path / "t", [{"image": "x.mhd", "hospital": "alpha"}]))
+    before = Source(settings, workspace=tmp_path, seed=0).fingerprint(), state_of(tmp_path / "t" / "x.mhd")
+    (tmp_path / "t" / "x.raw").write_bytes(made_picture(2).tobytes())
+    os.utime(tmp_path / "t" / "x.raw", ns=(0, 0))
+    after = Source(settings, workspace=tmp_path, seed=0).fingerprint(), state_of(tmp_path / "t" / "x.mhd")
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+    assert state_of(settings.path)[0] == settings.path.stat().st_size

@@ -148,7 +148,9 @@ def _decoded(dataset: Dataset) -> NDArray[Any]:
     several = (dataset.get("NumberOfFrames") or 1) > 1
     try:
         decoded, _ = decoder.as_array(dataset, index=0 if several else None, **options)
-    except Exception as problem:  # the decoders raise almost any kind
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as problem:  # the decoders raise almost any kind; that in Rust one that is no Exception
         raise DataError(
             f"PixelData (7FE0,0010) cannot be decoded ({syntax.name}; {type(problem).__name__}); it is damaged, "
             "or of a kind that the installed decoder does not read."

@@ -45,6 +45,7 @@ class Source:
     def __init__(self, settings: Settings, *, workspace: Path, seed: int) -> None:  # noqa: ARG002 (the contract's)
         self.settings = settings
         self.root = settings.root
+        self.mask_root = settings.root
 
     def find(self) -> Iterator[Candidate | Refused]:
         """One candidate or refusal per file: by hospital, then in the order of the labels, then by path.
@@ -150,7 +151,7 @@ class Source:
                 raise DataError("The file belongs to no hospital; put it into a folder named after one.")
             if header.instance and header.instance in used:
                 raise DataError("SOPInstanceUID (0008,0018) stands in an earlier file too; the image is a copy.")
-            mask = inside(self.root, label.mask) if label.mask else None
+            mask = inside(self.mask_root, label.mask) if label.mask else None
         except DataError as reason:
             return Refused(file, hospital, str(reason))
         used[header.instance] = file

@@ -33,6 +33,7 @@ class Candidate:
         instance: The source's own number of the image, as labels may be joined by it; None where there is none.
         is_inverted: Whether the source says that a picture without a header is dark where the body is dense.
         acquisition: With what and how it was taken, see `medtea.ingest.acquisition`; never written out as it is.
+        modality: What the source says the modality is, for a DICOM file whose header does not.
     """
 
     file: str
@@ -47,6 +48,7 @@ class Candidate:
     instance: str | None = None
     is_inverted: bool = False
     acquisition: Mapping[str, str | float] = field(default_factory=dict, hash=False)
+    modality: str | None = None
 
     @property
     def masks(self) -> tuple[Path, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.settings import StrictSettings
 from medtea.data.views import NOT_FRONTAL, UNKNOWN, view_from_words
+from medtea.data.volumes import data_file_of
 from medtea.ingest.labels import SEVERAL
 from medtea.ingest.sources.source import Candidate, Refused, file_digest, fingerprint_of, inside
 
@@ -62,7 +63,8 @@ class Source:
         files = []
         for name in filter(None, named):
             try:
-                files.append(inside(self.folder, name))
+                path = inside(self.folder, name)
+                files += [path, *filter(None, [data_file_of(path)])]
             except DataError:
                 continue  # a refused row; the table itself counts below
         table = self.settings.path.resolve()
