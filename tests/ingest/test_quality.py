@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medtea.core.errors import DataError
 from medtea.ingest.quality import field_box, fit, fit_mask, prepare, scale
@@ -56,6 +57,23 @@ def test_reducing_averages_over_the_area() -> None:
     rows, columns = np.mgrid[0:128, 0:128]
     checkers = ((rows + columns) % 2).astype(np.float32)
     np.testing.assert_allclose(fit(checkers, 32), 0.5, atol=0.02)
+
+
+@pytest.mark.parametrize("side", [131, 260, 517])
+def test_a_large_picture_is_reduced_as_the_filter_alone_would(side: int) -> None:
+    rows, columns = np.mgrid[0:side, 0 : side + 40]
+    picture = (0.5 + 0.25 * np.sin(rows / side * 9) + 0.25 * np.cos(columns / side * 7)).astype(np.float32)
+    alone = np.asarray(Image.fromarray(picture).resize((16, 16), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(fit(picture, 16), alone, atol=0.02)  # two averages of a smooth picture
+
+
+def test_what_is_left_at_the_edges_is_not_lost_and_counts_as_no_more_than_a_whole_block() -> None:
+    # 133 = 33 blocks of 4 and one line, which alone is bright; the last of 16 pixels covers 8.3 lines and its
+    # neighbours' halves. As one line it would weigh about a twelfth there, as a whole block about a third.
+    picture = np.zeros((133, 133), dtype=np.float32)
+    picture[-1] = 1
+    assert 1 / 20 < fit(picture, 16)[-1].mean() < 1 / 3
+    assert (fit(picture, 16)[:-2] == 0).all()
 
 
 def test_fitting_keeps_a_ramp_and_the_order_of_axes() -> None:
