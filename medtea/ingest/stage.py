@@ -99,7 +99,7 @@ class Settings(StrictSettings):
     burned_in: TextPolicy = "flag"
     keep_year: bool = True
     processes: int | None = Bound(None, ge=1)
-    seconds_per_file: float = Bound(60, gt=0)
+    seconds_per_file: float = Bound(60, gt=0, le=86_400)
     memory_per_file_mb: int = Bound(4096, ge=64)
     cluster: str | None = None
 

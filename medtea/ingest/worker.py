@@ -141,9 +141,11 @@ def nursery(door: socket.socket, tasks: Mapping[str, Task]) -> None:
         if request[:1] == FORK:
             pid = os.fork()
             if pid == 0:
-                door.close()
-                work(Connection(descriptors[0]), tasks)
-                os._exit(0)
+                try:
+                    door.close()
+                    work(Connection(descriptors[0]), tasks)
+                finally:
+                    os._exit(0)  # never back into the nursery's own work
             os.close(descriptors[0])
             door.sendall(PID.pack(pid))
         else:
@@ -164,6 +166,7 @@ def _ended(pid: int) -> int:
 
 def serve(tasks: Mapping[str, Task]) -> None:
     """Be the nursery at the socket whose number is the last word of the command line."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what a crash would leave on the disk is a patient's picture
     with quiet_pydicom(), socket.socket(fileno=int(sys.argv[-1])) as door:
         nursery(door, tasks)
 

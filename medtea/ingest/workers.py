@@ -264,8 +264,8 @@ class LocalPool:
             return f"Decoding took longer than {limit:g} s (ingest.seconds_per_file)."
         if ended_by == signal.SIGKILL:
             return "The system ended the decoder, most likely for want of memory; use fewer ingest.processes."
-        name = f" ({signal.Signals(ended_by).name})" if ended_by else ""
-        return f"The decoder crashed{name}; the file is damaged, or made to do harm."
+        names = {one.value: f" ({one.name})" for one in signal.Signals}
+        return f"The decoder crashed{names.get(ended_by, '')}; the file is damaged, or made to do harm."
 
 
 CURRENT: ContextVar[Pool | None] = ContextVar("CURRENT", default=None)

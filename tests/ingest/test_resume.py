@@ -134,7 +134,7 @@ def test_killed_anywhere_it_goes_on_and_ends_as_if_nothing_had_been(
     undisturbed = made(tmp_path / "undisturbed", table)
     assert len(decoded) == FILES
     draw = np.random.default_rng(0)
-    points = [{"after": int(after)} for after in (1, *draw.integers(2, FILES, size=4), FILES)]
+    points = [{"after": int(after)} for after in (1, *draw.integers(2, FILES, size=2), FILES)]
     for number, point in enumerate([*points, *({"before": step} for step in STEPS)]):
         kept = killed(tmp_path / f"run {number}", table, **point)  # type: ignore[arg-type]
         assert len(kept) == point.get("after", FILES)
