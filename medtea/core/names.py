@@ -16,14 +16,6 @@ BIASES = "biases"
 """The name under which what biases and ε absorb of the logit is stored beside the heatmaps, one number a radiograph."""
 
 
-class View(StrEnum):
-    """Projection of a frontal radiograph (DICOM ViewPosition); never guessed."""
-
-    PA = "PA"
-    AP = "AP"
-    UNKNOWN = "unknown"
-
-
 class Role(StrEnum):
     """What a hospital is for: EXTERNAL hospitals are seen by no training or selection step.
 
