@@ -1,11 +1,12 @@
 """What a header, a path or a table says of a patient is found nowhere in the run folder and nowhere in what is printed.
 
-Every byte of every file is searched, Parquet and NumPy archives also unpacked. Manufacturer and model are kept: the
-device's identity, not a patient's.
+Every byte of every file is searched in several encodings, Parquet, NumPy archives and DICOM also unpacked. Manufacturer
+and model are kept: the device's identity, not a patient's, and only words of a list.
 """
 
 from __future__ import annotations
 
+import base64
 import csv
 import logging
 import shutil
@@ -13,7 +14,9 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -21,6 +24,7 @@ import pydicom
 import pytest
 from oracles.made_run import tiny_config, write_config
 from PIL import Image
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -75,7 +79,8 @@ TIMES = {"StudyTime": "235947", "AcquisitionTime": "235947", "PatientBirthTime":
 SECRETS = (
     "zimmermann jolanda wilhelmina qx7731415 qy8842526 habsburgerin trastamara lindenweg 4711, oberammergau 9988776 "
     "beekeeper ladinisch feldwebel archivkeller acc55443322 stu66778899 semmelweisz virchowian roentgenova walhalla "
-    f"sn1234567890x 19310427 1931-04-27 20170809 2017-08-09 235947 041327 privatgeheim {ROOT}"
+    f"sn1234567890x 19310427 1931-04-27 20170809 2017-08-09 235947 041327 privatgeheim {ROOT} 7731415 tiefverborgen "
+    "ueberlagert vorspannung hinterher unbekannt kaputtschrift quellgeraet metageheim zusatzspalte jiráček"
 ).split()
 
 
@@ -86,13 +91,17 @@ def write(path: Path, number: int, hospital: str) -> str:
     vendor = VENDORS[HOSPITALS.index(hospital)]
     write_radiograph(path, drawn.radiograph, vendor=vendor, patient="x", study="y", view="PA", instance=str(number))
     dataset = pydicom.dcmread(path)
+    hide(dataset)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # BodyPartExamined is longer than its type allows, as in the field
         for keyword, value in {**TEXTS, **DATES, **TIMES}.items():
             setattr(dataset, keyword, value)
         dataset.PatientID = f"QX7731415-{hospital}-{number}"
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID = f"{ROOT}.1.{number}", f"{ROOT}.2.{number}"
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{ROOT}.3.{number}"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{ROOT}.7731415.{number}"
+        if number % 5 == 3:
+            dataset.SpecificCharacterSet = "KAPUTTSCHRIFT"
+            del dataset.PatientInstitutionResidence  # which could not be written so
         other = Dataset()
         other.PatientID, other.IssuerOfPatientID = "QY8842526", "Walhalla"
         dataset.OtherPatientIDsSequence = Sequence([other])
@@ -101,6 +110,32 @@ def write(path: Path, number: int, hospital: str) -> str:
         block.add_new(0x02, "OB", b"Privatgeheim Jolanda")
         dataset.save_as(path)
     return str(dataset.SOPInstanceUID)
+
+
+def hide(dataset: Dataset) -> None:
+    """Who the patient is, in places where nobody would look."""
+    deep = Dataset()
+    deep.PatientName = "Tiefverborgen^Zimmermann"
+    for _ in range(5):
+        above = Dataset()
+        above.RequestAttributesSequence = Sequence([deep])
+        deep = above
+    dataset.RequestAttributesSequence = Sequence([deep])
+    dataset.preamble = b"VORSPANNUNG Zimmermann".ljust(128, b"\0")
+    dataset.file_meta.SourceApplicationEntityTitle = "QUELLGERAET"
+    dataset.file_meta.PrivateInformationCreatorUID = f"{ROOT}.5"
+    dataset.file_meta.PrivateInformation = b"Metageheim"
+    dataset.add_new(0x60000010, "US", 8)
+    dataset.add_new(0x60000011, "US", 8)
+    dataset.add_new(0x60000022, "LO", "Ueberlagert Zimmermann")
+    dataset.add_new(0x60001500, "LO", "Ueberlagert")
+    dataset.add_new(0x60003000, "OW", b"Ueberlagert Jolanda ")
+    dataset.add_new(0xFFFCFFFC, "OB", b"Hinterher Zimmermann")
+    dataset[0x00101001] = DataElement(0x00101001, "UN", b"Unbekannt^Trastamara")
+    dataset.PatientInstitutionResidence = "Jiráček"
+    dataset.ManufacturerModelName = f"{dataset.ManufacturerModelName} Zimmermann"
+    dataset.SoftwareVersions = ["1.2", "Zimmermann"]
+    dataset.DetectorID = "QX7731415"
 
 
 def spoil(path: Path, **values: str) -> None:
@@ -142,7 +177,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (odd / "Jolanda").symlink_to("/etc/hostname")
     (root / "Zimmermann.pdf").write_bytes(b"%PDF Zimmermann")
     with (root / "labels.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("sop_instance_uid", "hospital", "finding", "mask"), *labels])
+        header = ("sop_instance_uid", "hospital", "finding", "mask", "zusatzspalte")
+        csv.writer(file).writerows([header, *((*label, "Zusatzspalte Zimmermann") for label in labels)])
     return root
 
 
@@ -160,11 +196,34 @@ def unpacked(path: Path) -> Iterator[str]:
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             yield " ".join(f"{name} {arrays[name]}" for name in arrays)
+    if path.suffix == ".dcm":
+        yield str(pydicom.dcmread(path))
+
+
+@cache
+def forms(secret: str) -> tuple[frozenset[str], frozenset[str]]:
+    """How bytes that tell a secret look as Latin-1: in any case, and as they are."""
+    written = {secret, secret.upper(), secret.title()}
+    low = {form for one in written for form in (one, one.encode().decode("latin-1"), quote(one))}
+    exact = set()
+    for one in written if len(secret) >= 7 else ():
+        for shift in range(3):  # where the word stands within the three bytes of a base64 group
+            packed = base64.b64encode(b"\0" * shift + one.encode() + b"\0\0").decode()
+            ends = -(-shift * 8 // 6), (shift + len(one.encode())) * 8 // 6  # characters of the word's bits alone
+            exact.add(packed[ends[0] : ends[1]])
+    return frozenset(form.lower() for form in low), frozenset(exact)
 
 
 def told(text: str) -> list[str]:
+    """The secrets that a text tells, in UTF-8, Latin-1, UTF-16, URL encoding or base64."""
     low = text.lower()
-    return [secret for secret in SECRETS if secret in low]
+    narrow = low.replace("\0", "")  # UTF-16 of ASCII is ASCII with zeros between
+    return [
+        secret
+        for secret in SECRETS
+        if any(form in low or form in narrow for form in forms(secret)[0])
+        or any(form in text for form in forms(secret)[1])
+    ]
 
 
 def leaks(folder: Path) -> list[str]:
@@ -184,9 +243,18 @@ def config_of(tree: Path, folder: Path) -> Path:
 def test_the_search_finds_what_is_there(tree: Path, tmp_path: Path) -> None:
     # The search itself can fail: it must find every secret in the source, and those in a table only when unpacked.
     assert {one.split(" ")[0] for one in leaks(tree)} >= set(SECRETS) - {"1931-04-27", "2017-08-09", "4711,"}
+    for coded in (
+        "ZIMMERMANN".encode("utf-16").decode("latin-1"),
+        base64.b64encode(b"Mrs Zimmermann, 27 April").decode(),
+        base64.b64encode(b"rs Zimmermann, 27 April").decode(),
+        base64.b64encode(b"s Zimmermann, 27 April").decode(),
+    ):
+        assert told(coded) == ["zimmermann"]
+    for coded in (quote("Jiráček"), "Jiráček".encode().decode("latin-1")):
+        assert told(coded) == ["jiráček"]
     pd.DataFrame({"patient": ["Zimmermann"] * 1000}).to_parquet(tmp_path / "index.parquet", compression="gzip")
     assert set(leaks(tmp_path)) == {"zimmermann in index.parquet"}
-    assert len(TEXTS) + len(DATES) + len(TIMES) >= 30
+    assert len(TEXTS) + len(DATES) + len(TIMES) + 15 >= 50, "places that name the patient, 15 of them hidden"
 
 
 def test_ingest_writes_and_prints_nothing_of_a_patient(
@@ -216,6 +284,36 @@ def test_ingest_writes_and_prints_nothing_of_a_patient(
         hospital: [f"{vendor.manufacturer} {vendor.model}"]
         for hospital, vendor in zip(HOSPITALS, VENDORS, strict=False)
     }
+
+
+def test_what_is_written_for_others_tells_nothing_of_a_patient(
+    tree: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    to = tmp_path / "to"
+    monkeypatch.setattr(sys, "argv", ["medtea", "deidentify", str(tree), str(to), "--hospital", "north", "--keep-text"])
+    with caplog.at_level(logging.DEBUG), pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code in (0, None)
+    printed = capfd.readouterr()
+    assert " written, 0 kept, " in printed.out
+    assert told(printed.out + printed.err) == []
+    assert told(caplog.text) == []
+    written = sorted(to.rglob("*.dcm"))
+    assert len(written) >= 2 * PER_HOSPITAL
+    assert leaks(to) == []
+    for path in written[:5]:
+        dataset = pydicom.dcmread(path)
+        assert dataset.PatientIdentityRemoved == "YES"
+        assert dataset.StudyDate[:4] in ("2015", "2016", "2017"), "moved, and not left out"
+        assert "StationName" in dataset, "hashed"
+        assert not any(dataset.preamble)
+    with (to / "deidentified.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(not path.is_dir() for path in tree.rglob("*"))
 
 
 def test_a_patient_on_both_sides_is_told_by_the_pseudonym_alone(tree: Path, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 Letters that a device burns in are as bright as the picture can be, or as dark, thin, of one height and in a row. So:
 thin strokes (a morphological top hat) near the grey values' end -> connected parts of a letter's size in the outer
 quarter -> parts side by side make a line -> four letters and more are text, fewer are a marker (L, R, PA). Lines are
-looked for along rows and along columns. A hint, no proof: BurnedInAnnotation stays what the header says.
+looked for along rows and along columns. A hint, no proof: BurnedInAnnotation stays what the header says. On 516 real
+radiographs of six hospitals (benchmarks/ingest/burned_in.py) a white name and date is seen on 67 to 99 % of them, less
+where it lies on white; of those of two hospitals without words of their own 1 % are flagged, of a third 19 %.
 """
 
 from __future__ import annotations

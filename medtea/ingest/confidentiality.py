@@ -16,6 +16,7 @@ import numpy as np
 from dicognito.anonymizer import Anonymizer
 from dicognito.datetimeanonymizer import DateTimeAnonymizer
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.multival import MultiValue
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
@@ -62,6 +63,7 @@ NUMBERS = (
     *("CollimatorRightVerticalEdge", "CollimatorUpperHorizontalEdge", "CollimatorLowerHorizontalEdge"),
     *("LossyImageCompressionRatio", "PatientSize", "PatientWeight"),
 )
+GREY_SCALE = ("RescaleIntercept", "RescaleSlope", "WindowCenter", "WindowWidth")
 # Keyword to the values that may stay (PS3.3's defined terms); any other is somebody's own word.
 TERMS: Mapping[str, str] = {
     "Modality": "CR DX",
@@ -154,9 +156,11 @@ def _copied(dataset: Dataset) -> FileDataset:
     meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, dataset.SOPClassUID
     clean = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     clean.SOPClassUID, clean.SpecificCharacterSet = dataset.SOPClassUID, "ISO_IR 192"
-    for keyword in (*UIDS, *NUMBERS):
-        if dataset.get(keyword) not in (None, ""):
+    for keyword in UIDS:
+        if dataset.get(keyword):
             setattr(clean, keyword, dataset.get(keyword))
+    for keyword in NUMBERS:
+        _put_number(clean, dataset, keyword)
     for keyword, allowed in TERMS.items():
         words = text_in(dataset, keyword).split()
         if words and _all_allowed(keyword, words, allowed.split()):
@@ -170,6 +174,17 @@ def _copied(dataset: Dataset) -> FileDataset:
     for date, time in TIMES:
         _put_time(clean, dataset, date, time)
     return clean
+
+
+def _put_number(clean: Dataset, dataset: Dataset, keyword: str) -> None:
+    """A number of at most five digits before the point; more may be a date or a patient's number."""
+    value = dataset.get(keyword)
+    if value is None or value == "":
+        return
+    if all(abs(float(one)) < 100_000 for one in (value if isinstance(value, MultiValue) else [value])):
+        setattr(clean, keyword, value)
+    elif keyword in GREY_SCALE:
+        raise DataError(f"{keyword} is 100,000 or above, which no stored value is; without it the pixels mean nothing.")
 
 
 def _all_allowed(keyword: str, words: list[str], allowed: list[str]) -> bool:

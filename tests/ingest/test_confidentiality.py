@@ -143,6 +143,7 @@ def test_the_file_says_what_was_done_to_it(tmp_path: Path) -> None:
         ({"SOPClassUID": SecondaryCaptureImageStorage}, "SOPClassUID .* is not of a CR or DX image"),
         ({"Rows": 65_000, "Columns": 65_000}, "Rows x Columns is 65000 x 65000"),
         ({"NumberOfFrames": 7}, "several frames"),
+        ({"WindowCenter": "19310427", "WindowWidth": "1"}, "WindowCenter is 100,000 or above"),
         ({"StudyInstanceUID": ""}, "StudyInstanceUID is missing"),
         ({"PixelData": b"short"}, "cannot be decoded"),
     ],
