@@ -23,6 +23,7 @@ from oracles.made_archives import ACCESSION, PATIENT, certificate, change, made_
 from oracles.made_run import silent_work, tiny_config, write_config
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
+from rich.console import Console
 from servers import NO_ORTHANC, Orthanc, free_port, has_orthanc, orthanc
 
 from medtea import cli
@@ -123,6 +124,11 @@ def settings_of(name: str, content: dict[str, Any], **given: Any) -> Settings:
     return parse(Settings, {"source": name, "options": content, **labels, **given}, "ingest")
 
 
+def reasons(index: IndexArtefact) -> list[str]:
+    """Why files were refused; an archive's files have other digests."""
+    return sorted(pd.read_csv(index.refused)["reason"])
+
+
 # ---- the same as from a folder
 
 
@@ -142,6 +148,7 @@ def test_an_archive_gives_the_index_that_the_folder_of_its_files_gives(
     content = options(tmp_path, hospitals, labels=labels, own={"port": own_port, "address": "127.0.0.1"})
     found = run(silent_work(tmp_path / "two"), settings_of("pacs", content))
 
+    assert reasons(found) == reasons(expected)
     pd.testing.assert_frame_equal(*(read_index(one.index).drop(columns="file") for one in (expected, found)))
     np.testing.assert_array_equal(*(np.load(one.radiographs) for one in (expected, found)))
     assert expected.flow.read_text() == found.flow.read_text()
@@ -530,6 +537,7 @@ def test_the_commands_check_fetch_and_ingest_by_the_users_own_file(
     servers: dict[str, Orthanc], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(cli, "out", Console(width=200))  # so that no cell of the table is broken
     labels = {"positive": ["Nodules"], "negative": ["Normal"], "train": ["southern"], "external": [], "size": 32}
     config = write_config(tmp_path / "c.yaml", tiny_config(**labels))
     code, _, err = medtea(monkeypatch, capsys, "pacs", "check", config)

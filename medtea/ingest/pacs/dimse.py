@@ -151,7 +151,12 @@ class Connection:
                 f"'{self.own.ae_title}' with this machine's address and port {self.own.port}."
             )
         if code in (SUCCESS, SOME_FAILED, CANNOT_PERFORM):
-            raise NotSentError(f"The archive lists the image, and {name} does not send it. {self._reach()}".strip())
+            reason = f"The archive lists the image, and {name} does not send it. {self._reach()}".strip()
+            if code == SUCCESS:
+                raise NotSentError(reason)
+            raise UnavailableError(
+                reason, is_answer=True
+            )  # a busy archive fails an image that it sends when asked again
         self._refused(name, status)
 
     def _await(self, arrival: Arrival, status: Dataset) -> bool:
