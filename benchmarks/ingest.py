@@ -311,10 +311,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             count = QUICK_FILES if asked.quick else FILES[name]
             print(f"{count} files, {name}", flush=True)
             reading.append(measured(name, syntax, count, sides, asked.rounds))
+            print(" | ".join(_reading(reading[-1])), flush=True)
         scanning = []
         for number in QUICK_HEADERS if asked.quick else HEADERS:
             print(f"{number} headers", flush=True)
             scanning.append(scanned(number, asked.rounds if number < MANY else 1))
+            print(" | ".join(_scanning(scanning[-1])), flush=True)
     finish(asked, rows, {"reading": [*reading, all_together(reading)], "scanning": scanning})
 
 

@@ -83,7 +83,7 @@ class Nursery:
     def __init__(self, module: str) -> None:
         if not hasattr(os, "fork"):
             raise ConfigError("Ingest needs a system that can fork a process (Linux, macOS); Windows has WSL.")
-        self._turn = threading.Lock()
+        self._turn, self._is_lost = threading.Lock(), False
         self._door, other = socket.socketpair()
         with other:
             # One thread each: as many processes as cores, each with as many threads, are slower than one.
@@ -100,34 +100,44 @@ class Nursery:
             )
 
     def fork(self) -> tuple[int, Connection]:
-        """A new worker: its process id and the way to it."""
+        """A new worker: its process id and the way to it.
+
+        Raises:
+            DataError: the nursery is gone.
+        """
         mine, its = socket.socketpair()
-        with its, self._turn:
-            socket.send_fds(self._door, [FORK + PID.pack(0)], [its.fileno()])
-            pid = self._answer()
+        with its:
+            pid = self._asked(FORK, 0, [its.fileno()])
         return pid, Connection(mine.detach())
 
     def end(self, pid: int) -> int:
-        """Make sure that a worker is gone; the signal that ended it, 0 if it ended by itself."""
-        with self._turn:
-            self._door.sendall(END + PID.pack(pid))
-            return self._answer()
+        """Make sure that a worker is gone; the signal that ended it, 0 if it ended by itself or nobody knows."""
+        try:
+            return self._asked(END, pid, [])
+        except DataError:  # without its nursery it ends when it looks for its next job, or at its limit
+            return 0
 
     @property
     def is_alive(self) -> bool:
         """Whether it can be asked."""
-        return self._process.poll() is None
+        return not self._is_lost and self._process.poll() is None
 
     def close(self) -> None:
         """End the nursery."""
         self._door.close()
         self._process.wait()
 
-    def _answer(self) -> int:
-        answer = self._door.recv(PID.size, socket.MSG_WAITALL)
-        if len(answer) < PID.size:
-            raise DataError("The process that forks ingest's workers was ended from outside. Start again to go on.")
-        return int(PID.unpack(answer)[0])
+    def _asked(self, request: bytes, pid: int, descriptors: list[int]) -> int:
+        with self._turn:
+            try:
+                socket.send_fds(self._door, [request + PID.pack(pid)], descriptors)
+                answer = self._door.recv(PID.size, socket.MSG_WAITALL)
+            except OSError:
+                answer = b""
+            if len(answer) < PID.size:
+                self._is_lost = True
+                raise DataError("The process that forks ingest's workers was ended from outside. Start again to go on.")
+            return int(PID.unpack(answer)[0])
 
 
 _nurseries: dict[tuple[int, str], Nursery] = {}
@@ -224,8 +234,12 @@ class LocalPool:
         return least
 
     def _start(self) -> Worker:
-        nursery = nursery_of(self._module)
-        worker = Worker(nursery, *nursery.fork())
+        try:
+            nursery = nursery_of(self._module)
+            worker = Worker(nursery, *nursery.fork())
+        except DataError:  # it was ended from outside, perhaps for want of memory: once more, with another
+            nursery = nursery_of(self._module)
+            worker = Worker(nursery, *nursery.fork())
         self._workers.append(worker)
         return worker
 

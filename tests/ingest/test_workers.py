@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -93,6 +94,18 @@ def test_jobs_are_drawn_as_they_are_needed() -> None:
         assert len(drawn) < 60
         # what was left in the middle answers nobody else
         assert [reply.facts["value"] for _, reply in own.do("bad", [{"does": "answer", "value": 7}])] == [7]
+
+
+def test_a_nursery_that_is_ended_from_outside_is_replaced() -> None:
+    jobs = [{"does": "crash" if value % 5 == 4 else "answer", "value": value} for value in range(20)]
+    values = []
+    with pool() as own:
+        for count, (_, reply) in enumerate(own.do("bad", jobs)):
+            if count == 3:
+                os.kill(own._workers[0].nursery._process.pid, signal.SIGKILL)
+            if reply.refused is None:
+                values.append(reply.facts["value"])
+    assert sorted(values) == [value for value in range(20) if value % 5 != 4]
 
 
 def test_workers_import_neither_torch_nor_what_brings_it() -> None:
