@@ -72,7 +72,8 @@ class ClusterPool:
             numbers.update(zip(futures, (number for number, _ in some), strict=True))
             return futures
 
-        under_way = self._as_completed(more(AHEAD * self._threads()))
+        # The loop is named: of no jobs at all, Dask would look for a client by default, which ours is not.
+        under_way = self._as_completed(more(AHEAD * self._threads()), loop=self._client.loop)
         try:
             for future in under_way:
                 yield numbers.pop(future), _reply_of(future)

@@ -164,7 +164,7 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
     if stage.is_finished:
         return index
     with (
-        LocalPool(settings.limits) as pool,
+        open_pool(settings) as pool,
         as_current(pool),
         accepting(settings.reading.accept),
         Store(work.folder / STORE, settings.limits) as store,

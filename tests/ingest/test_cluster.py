@@ -17,7 +17,7 @@ from servers import free_port
 
 from medtea.core.errors import ConfigError
 from medtea.core.settings import parse
-from medtea.ingest import cluster
+from medtea.ingest import cluster, stage
 from medtea.ingest.cluster import ClusterPool
 from medtea.ingest.dicomize import dicomize
 from medtea.ingest.sources import table
@@ -81,10 +81,11 @@ def test_a_cluster_makes_the_index_of_one_machine(
         "size": 32,
     }
     monkeypatch.setenv("THE_SCHEDULER", address)
-    indices = [
-        run(silent_work(tmp_path / name), parse(Settings, content | given, "ingest")).folder
-        for name, given in {"one": {"processes": 2}, "many": {"cluster": "${THE_SCHEDULER}"}}.items()
-    ]
+    indices = [run(silent_work(tmp_path / "one"), parse(Settings, content | {"processes": 2}, "ingest")).folder]
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "LocalPool", None)  # nothing is opened by processes of this machine's own
+        on_cluster = parse(Settings, content | {"cluster": "${THE_SCHEDULER}"}, "ingest")
+        indices.append(run(silent_work(tmp_path / "many"), on_cluster).folder)
     for name in MADE:
         assert (indices[0] / name).read_bytes() == (indices[1] / name).read_bytes(), name
     assert len((indices[0] / "refused.csv").read_text().splitlines()) == 3, "both files that cannot be used"
