@@ -33,8 +33,9 @@ from medtea.ingest.deidentify import key_file, pseudonyms
 from medtea.ingest.dicomize import Dicomized, dicomize
 from medtea.ingest.pacs.cache import Shelf
 from medtea.ingest.pacs.check import Answer, look
-from medtea.ingest.release import TABLE, code_of, files_in, release
+from medtea.ingest.release import TABLE, code_of, release
 from medtea.ingest.sources import pacs, table
+from medtea.ingest.sources.source import files_below
 from medtea.ingest.stage import open_source
 from medtea.report.seeds_tables import headline_table
 from medtea.report.stage import page_of, print_table
@@ -265,7 +266,7 @@ def deidentify_(
     """
     names = pseudonyms()
     if where is not None:
-        path = next((path for path in files_in(source) if code_of(source, path, names) == where), None)
+        path = next((path for path in files_below(source) if code_of(source, path, names) == where), None)
         if path is None:
             raise UsageError(f"'{where}' is no code of a file in this folder, or was made with another key.")
         out.print(str(path), markup=False, highlight=False, soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from medtea.data.pixels import open_dicom
 from medtea.ingest.burned_in import says_burned_in, text_on_border
 from medtea.ingest.confidentiality import without_patient
 from medtea.ingest.deidentify import Pseudonyms
+from medtea.ingest.sources.source import files_below, why_closed
 
 TABLE = "deidentified.csv"
 COLUMNS = ("file", "done", "text_on_border", "reason")
@@ -64,7 +64,7 @@ def release(
     """
     _check(source, to, hospital)
     done, rows = Released(), []
-    for path in progress(files_in(source), "de-identifying"):
+    for path in progress(files_below(source), "de-identifying"):
         code = code_of(source, path, names)
         target = to / hospital / code[:2] / f"{code}.dcm"
         row = dict.fromkeys(COLUMNS, "") | {"file": code}
@@ -86,17 +86,6 @@ def release(
     return done
 
 
-def files_in(source: Path) -> list[Path]:
-    """All files and links below a folder, sorted; links to folders are not followed."""
-    found = []
-    for folder, folders, names in os.walk(source):
-        here = Path(folder)
-        links = [name for name in folders if (here / name).is_symlink()]
-        folders[:] = [name for name in folders if name not in links]
-        found += [here / name for name in names + links]
-    return sorted(found)
-
-
 def code_of(source: Path, path: Path, names: Pseudonyms) -> str:
     """What a file is called in the new folder and in its table: f and 12 hexadecimal digits, by the key."""
     return names.file(path.relative_to(source).as_posix())
@@ -114,10 +103,9 @@ def _check(source: Path, to: Path, hospital: str) -> None:
 
 def _write(path: Path, target: Path, source: Path, names: Pseudonyms, *, hospital: str, keep_text: bool) -> bool:
     """Whether something on the border looks like text."""
-    if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(source.resolve())):
-        raise DataError("A link to a folder, or out of the source, is not followed.")
-    if not path.is_file():
-        raise DataError("This is no ordinary file.")
+    reason = why_closed(path, source)
+    if reason:
+        raise DataError(reason)
     dataset = open_dicom(path)
     if says_burned_in(dataset):
         raise DataError("BurnedInAnnotation (0028,0301) or RecognizableVisualFeatures (0028,0302) is 'YES'.")

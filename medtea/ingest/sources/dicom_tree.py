@@ -12,7 +12,15 @@ from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.settings import StrictSettings
 from medtea.ingest.headers import Header
 from medtea.ingest.scan import read_headers
-from medtea.ingest.sources.source import Candidate, Refused, file_digest, fingerprint_of, inside
+from medtea.ingest.sources.source import (
+    Candidate,
+    Refused,
+    file_digest,
+    files_below,
+    fingerprint_of,
+    inside,
+    why_closed,
+)
 
 MASKS = "masks"
 LABEL_COLUMNS = ("sop_instance_uid", "hospital", "finding", "mask")
@@ -88,19 +96,9 @@ class Source:
             raise ConfigError(
                 "root: there is no such folder. Give a folder with one folder of DICOM files per hospital."
             )
-        files: list[Path] = []
-
-        def closed(problem: OSError) -> None:
-            files.append(Path(problem.filename))
-
-        for folder, folders, names in os.walk(self.root, onerror=closed):
-            here = Path(folder)
-            # A link to a folder could lead out of the tree or round in a circle; it is refused as a file is.
-            links = [name for name in folders if (here / name).is_symlink()]
-            folders[:] = [name for name in folders if name not in links and here / name != self.root / MASKS]
-            files += [here / name for name in names + links]
+        files = files_below(self.root, leave_out=self.root / MASKS)
         labels = self.root / self.settings.labels if self.settings.labels else None
-        return sorted(path for path in files if path != labels)
+        return [path for path in files if path != labels]
 
     def _labels(self) -> dict[str, Label]:
         if self.settings.labels is None:
@@ -120,21 +118,10 @@ class Source:
 
     def _all(self, labels: dict[str, Label], used: dict[str, str]) -> Iterator[Candidate | Refused]:
         paths = self._files()
-        reasons = [self._unreadable(path) for path in paths]
+        reasons = [why_closed(path, self.root) for path in paths]
         headers = iter(read_headers([path for path, reason in zip(paths, reasons, strict=True) if not reason]))
         for path, reason in zip(paths, reasons, strict=True):
             yield self._one(path, reason or next(headers), labels, used)
-
-    def _unreadable(self, path: Path) -> str:
-        """Why a file is not even opened, "" if it may be."""
-        try:
-            if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(self.root.resolve())):
-                return "A link to a folder, or out of the source, is not followed."
-            if path.is_dir():
-                return "The folder cannot be opened; nothing is known of what is in it."
-            return "" if path.is_file() else "This is no ordinary file."
-        except (OSError, RuntimeError) as problem:  # no right to look at it, or a circle of links
-            return f"The file cannot be opened ({type(problem).__name__})."
 
     def _one(
         self, path: Path, header: Header | str, labels: dict[str, Label], used: dict[str, str]

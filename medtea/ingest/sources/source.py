@@ -7,6 +7,7 @@ is registered: the file's name is the name in the config.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,3 +128,36 @@ def fingerprint_of(folder: Path, files: Iterable[Path], settings: object) -> str
         except OSError:
             stats.append([str(path.relative_to(folder)), None, None])
     return digest_of({"files": stats, "settings": settings})
+
+
+def files_below(root: Path, *, leave_out: Path | None = None) -> list[Path]:
+    """Every file below a folder, sorted; links to folders and folders that cannot be opened as if they were files.
+
+    Args:
+        root: The folder.
+        leave_out: A folder below it that is not entered.
+    """
+    files: list[Path] = []
+
+    def closed(problem: OSError) -> None:
+        files.append(Path(problem.filename))
+
+    for folder, folders, names in os.walk(root, onerror=closed):
+        here = Path(folder)
+        # A link to a folder could lead out of the tree or round in a circle; it is refused as a file is.
+        links = [name for name in folders if (here / name).is_symlink()]
+        folders[:] = [name for name in folders if name not in links and here / name != leave_out]
+        files += [here / name for name in names + links]
+    return sorted(files)
+
+
+def why_closed(path: Path, root: Path) -> str:
+    """Why one of `files_below` the root is not even opened, "" if it may be."""
+    try:
+        if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(root.resolve())):
+            return "A link to a folder, or out of the source, is not followed."
+        if path.is_dir():
+            return "The folder cannot be opened; nothing is known of what is in it."
+        return "" if path.is_file() else "This is no ordinary file."
+    except (OSError, RuntimeError) as problem:  # no right to look at it, or a circle of links
+        return f"The file cannot be opened ({type(problem).__name__})."
