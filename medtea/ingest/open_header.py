@@ -41,7 +41,7 @@ HEAD, LONG_LENGTH = Struct("<HHL").unpack_from, Struct("<L").unpack_from
 """An element's group, number and, with implicit VR, length; else the VR's two letters and a length of 16 bits."""
 VRS = {one.encode(): one for one in STANDARD_VR}
 REPEATED, LONGEST_REPEATED = {VR.CS, VR.US}, 64
-"""Terms and small numbers, which depend on no character set."""
+"""Terms and small numbers, which depend on no character set; those of private groups pydicom names by their block."""
 EXPLICIT = {b"AE", b"AS", b"CS", b"DA", b"DS", b"DT", b"IS", b"LO", b"LT", b"SH", b"ST", b"TM", b"UI", b"UL", b"US"}
 """The types with which a data set begins: of group 8, nearly always."""
 
@@ -122,7 +122,7 @@ def _elements(
         )
         if group << 16 | number == CHARACTER_SET:
             encoding = convert_encodings(convert_string(value or b"", True))
-        if vr in REPEATED and length <= LONGEST_REPEATED:
+        if vr in REPEATED and length <= LONGEST_REPEATED and not group & 1:
             found[tag] = DataElement(tag, vr, _value(tag, vr, value), value_at, already_converted=True)
         else:
             found[tag] = RawDataElement(tag, vr, length, value, value_at, is_implicit, True)
