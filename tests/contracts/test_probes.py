@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from medtea.audit import probes
+from medtea.audit.asked import AuditedGroup, AuditedNetwork, Need
+from medtea.audit.changes import stamped
 from medtea.audit.probes import background_relevance, lungs_removed, planted_mark
-from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork, Outcome
+from medtea.audit.probes.probe import Outcome
 from medtea.core import bay
 from medtea.core.errors import ConfigError
 from medtea.core.settings import StrictSettings, parse
@@ -70,8 +72,16 @@ def module_of(name: str) -> ModuleType:
 def ask(name: str, network: AuditedNetwork, group: AuditedGroup, **settings: Any) -> Outcome:
     module = module_of(name)
     probe = module.Probe(parse(module.Settings, settings, f"audit.probes.{name}"))
-    outcome: Outcome = probe.ask(network, group, np.random.default_rng(0))
+    asked = [group, elsewhere(group)] if Need.SEVERAL_HOSPITALS in probe.needs else group
+    outcome: Outcome = probe.ask(network, asked, np.random.default_rng(0))
     return outcome
+
+
+def elsewhere(group: AuditedGroup) -> AuditedGroup:
+    """The same radiographs, a little brighter, as those of other patients at a hospital not seen."""
+    brighter = (group.radiographs + 0.01).astype(np.float32)
+    patients = [f"q{patient}" for patient in group.patients]
+    return replace(group, name="beta", hospital="beta", is_seen=False, radiographs=brighter, patients=patients)
 
 
 # --- the contract
@@ -83,6 +93,8 @@ def test_a_probe_has_settings_with_defaults_a_question_and_a_line(name: str) -> 
     assert issubclass(module.Settings, StrictSettings)
     assert module.Settings() == parse(module.Settings, {}, "")
     assert module.Probe.question.endswith("?")
+    assert module.Probe.needs <= set(Need)
+    assert module.Probe(module.Settings()).cost >= 0
     line = bay.summary(module)
     assert 20 <= len(line) <= 120
     assert line.endswith(".")
@@ -106,7 +118,11 @@ def test_an_answer_is_a_number_or_none_and_a_sentence_that_names_network_and_gro
     for pixels in (LETTER, lungs(), np.ones((SIZE, SIZE)), np.zeros((SIZE, SIZE))):
         outcome = ask(name, reads(pixels, lungs_only=lungs_only), asked)
         json.dumps(
-            [outcome.estimate.to_json(), outcome.reference, outcome.control and outcome.control.to_json()],
+            [
+                outcome.reference,
+                outcome.control and outcome.control.to_json(),
+                [one.to_json() for one in (outcome.estimate, outcome.judged, *outcome.details.values())],
+            ],
             allow_nan=False,
         )
         assert isinstance(outcome.estimate, Estimate)
@@ -244,10 +260,9 @@ def test_a_network_that_reads_brightness_alone_does_not_read_the_letter() -> Non
 def test_marks_and_scattered_pixels_are_as_many_as_bright_and_all_outside_the_lungs() -> None:
     group = group_of(corner_tells=False)
     group.lung_masks[:, :10, :6] = 1  # part of the letter is on lung
-    probe = planted_mark.Probe(planted_mark.Settings())
     mark = Mark("L", corner="top left")
     for generator in (None, np.random.default_rng(0)):
-        changed = probe.stamped(mark, group, generator) != group.radiographs
+        changed = stamped(group, mark, generator) != group.radiographs
         assert not (changed & (group.lung_masks > 0)).any()
         assert set(changed.sum(axis=(1, 2))) == {int((LETTER & (group.lung_masks[0] == 0)).sum())}
     assert (LETTER & (group.lung_masks[0] > 0)).any()
@@ -272,21 +287,26 @@ def test_marks_that_cannot_be_stamped_are_refused_before_anything_runs(settings:
 
 def test_lungs_and_a_rim_take_the_mean_of_what_lies_outside() -> None:
     group = group_of(corner_tells=False)
-    probe = lungs_removed.Probe(lungs_removed.Settings(dilation_pixels=1))
-    blank = probe.removed(group)
+    probe = lungs_removed.Probe(lungs_removed.Settings(margin=1))
+    blank = probe.removed(group, "mean", np.random.default_rng(0))
     rim = np.zeros((SIZE, SIZE), dtype=bool)
     rim[9:27, 4:14] = rim[9:27, 18:28] = True
     assert (blank[:, ~rim] == group.radiographs[:, ~rim]).all()
     np.testing.assert_allclose(
         blank[:, rim], np.repeat(group.radiographs[:, ~rim].mean(1)[:, None], rim.sum(), 1), rtol=1e-5
     )
-    assert (lungs_removed.Probe(lungs_removed.Settings(dilation_pixels=0)).removed(group)[:, lungs() == 0] > 0).all()
+    assert (
+        lungs_removed.Probe(lungs_removed.Settings(margin=0)).removed(group, "mean", np.random.default_rng(0))[
+            :, lungs() == 0
+        ]
+        > 0
+    ).all()
 
 
 def test_a_mask_that_covers_everything_leaves_nothing_and_no_warning() -> None:
     group = group_of(corner_tells=False, count=2)
     group.lung_masks[:] = 1
-    assert (lungs_removed.Probe(lungs_removed.Settings()).removed(group) == 0).all()
+    assert (lungs_removed.Probe(lungs_removed.Settings()).removed(group, "mean", np.random.default_rng(0)) == 0).all()
 
 
 def test_one_class_or_one_patient_decides_nothing() -> None:
@@ -300,8 +320,8 @@ def test_one_class_or_one_patient_decides_nothing() -> None:
 
 
 def test_a_negative_rim_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"dilation_pixels: -1 is not allowed"):
-        parse(lungs_removed.Settings, {"dilation_pixels": -1})
+    with pytest.raises(ConfigError, match=r"margin: -1 is not allowed"):
+        parse(lungs_removed.Settings, {"margin": -1})
 
 
 def test_a_probe_without_settings_takes_none() -> None:
