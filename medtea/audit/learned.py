@@ -14,7 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medtea.metrics.classification import NO_ANSWER
-from medtea.metrics.intervals import Estimate, auroc_of, bootstrap_by_patient
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient
+from medtea.metrics.weighted import auroc_of
 
 Array = NDArray[Any]
 FOLDS = 5

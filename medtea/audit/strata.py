@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtea.metrics.intervals import Floats, Statistic, auroc_of
+from medtea.metrics.weighted import Floats, Statistic, auroc_of
 
 
 def within_auroc_of(labels: NDArray[Any], scores: NDArray[Any], strata: NDArray[Any]) -> Statistic:

@@ -21,7 +21,7 @@ from medtea.core import bay
 from medtea.core.errors import ConfigError
 from medtea.core.settings import StrictSettings, parse
 from medtea.data.marks import Mark
-from medtea.metrics.intervals import Estimate
+from medtea.metrics.estimates import Estimate
 
 Array = np.ndarray[Any, Any]
 SIZE, COUNT = 32, 60
@@ -77,6 +77,11 @@ def ask(name: str, network: AuditedNetwork, group: AuditedGroup, **settings: Any
     return outcome
 
 
+def written(outcome: Outcome) -> str:
+    """All of it as text: "no answer" equals itself there."""
+    return repr(outcome)
+
+
 def elsewhere(group: AuditedGroup) -> AuditedGroup:
     """The same radiographs, a little brighter, as those of other patients at a hospital not seen."""
     brighter = (group.radiographs + 0.01).astype(np.float32)
@@ -115,7 +120,7 @@ def test_an_answer_is_a_number_or_none_and_a_sentence_that_names_network_and_gro
 ) -> None:
     asked = GROUPS[group]
     before = asked.radiographs.copy(), asked.lung_masks.copy()
-    for pixels in (LETTER, lungs(), np.ones((SIZE, SIZE)), np.zeros((SIZE, SIZE))):
+    for pixels in (LETTER, np.zeros((SIZE, SIZE))):
         outcome = ask(name, reads(pixels, lungs_only=lungs_only), asked)
         json.dumps(
             [
@@ -138,7 +143,7 @@ def test_an_answer_is_a_number_or_none_and_a_sentence_that_names_network_and_gro
 @pytest.mark.parametrize("name", EVERY)
 def test_the_same_generator_gives_the_same_answer(name: str) -> None:
     group = group_of(corner_tells=True)
-    assert ask(name, CORNER, group) == ask(name, CORNER, group)
+    assert written(ask(name, CORNER, group)) == written(ask(name, CORNER, group))
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -147,7 +152,7 @@ def test_a_probe_takes_masks_as_booleans_as_well(name: str) -> None:
     as_bool = replace(group, lung_masks=group.lung_masks.astype(bool))
     for lungs_only in (False, True):
         network = reads(lungs(), lungs_only=lungs_only)
-        assert ask(name, network, as_bool) == ask(name, network, group)
+        assert written(ask(name, network, as_bool)) == written(ask(name, network, group))
 
 
 # --- reliance that is known
@@ -290,7 +295,7 @@ def test_lungs_and_a_rim_take_the_mean_of_what_lies_outside() -> None:
     probe = lungs_removed.Probe(lungs_removed.Settings(margin=1))
     blank = probe.removed(group, "mean", np.random.default_rng(0))
     rim = np.zeros((SIZE, SIZE), dtype=bool)
-    rim[9:27, 4:14] = rim[9:27, 18:28] = True
+    rim[9:27, 5:13] = rim[9:27, 19:27] = rim[10:26, 4:14] = rim[10:26, 18:28] = True  # within 1 pixel, no corners
     assert (blank[:, ~rim] == group.radiographs[:, ~rim]).all()
     np.testing.assert_allclose(
         blank[:, rim], np.repeat(group.radiographs[:, ~rim].mean(1)[:, None], rim.sum(), 1), rtol=1e-5

@@ -16,7 +16,9 @@ from scipy import ndimage
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.errors import nearest
 from medtea.core.settings import StrictSettings
-from medtea.metrics.intervals import Estimate, auroc_of, bootstrap_by_patient, paired_difference
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient, paired_difference
+from medtea.metrics.weighted import auroc_of
 
 Picture = NDArray[Any]
 

@@ -11,7 +11,9 @@ from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need,
 from medtea.audit.strata import within_auroc_of
 from medtea.core.settings import StrictSettings
 from medtea.metrics.classification import NO_ANSWER
-from medtea.metrics.intervals import Estimate, Statistic, auroc_of, bootstrap_by_patient
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient
+from medtea.metrics.weighted import Statistic, auroc_of
 
 
 class Settings(StrictSettings):

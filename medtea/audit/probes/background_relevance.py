@@ -10,8 +10,9 @@ from pydantic import Field as Bound
 from medtea.audit.changes import dilated
 from medtea.audit.probes.probe import HEATMAP_COST, Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
+from medtea.metrics.estimates import Estimate
 from medtea.metrics.heatmaps import area_outside, relevance_outside
-from medtea.metrics.intervals import Estimate, bootstrap_by_patient
+from medtea.metrics.intervals import bootstrap_by_patient
 
 
 class Settings(StrictSettings):

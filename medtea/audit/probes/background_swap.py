@@ -10,7 +10,9 @@ from pydantic import Field as Bound
 from medtea.audit.changes import partners, with_background_of
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
-from medtea.metrics.intervals import Estimate, Floats, Statistic, bootstrap_by_patient, mean_of
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient
+from medtea.metrics.weighted import Floats, Statistic, mean_of
 
 
 class Settings(StrictSettings):

@@ -11,7 +11,8 @@ from pydantic import field_validator
 from medtea.audit.changes import imputed
 from medtea.audit.probes.probe import HEATMAP_COST, Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
-from medtea.metrics.intervals import Estimate, bootstrap_by_patient, paired_difference
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient, paired_difference
 
 
 class Settings(StrictSettings):

@@ -13,7 +13,9 @@ from pydantic import Field as Bound
 from medtea.audit.learned import auroc_by_patient, learned_scores
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
-from medtea.metrics.intervals import Estimate, bootstrap_by_patient, mean_of
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient
+from medtea.metrics.weighted import mean_of
 
 
 class Settings(StrictSettings):
@@ -88,7 +90,9 @@ def _told(
     patients = [patient for one in groups for patient in one.patients]
     placements: list[Array] = []
     for label in (0, 1):
-        for hospital in sorted(set(hospitals)):
+        names = sorted(set(hospitals))
+        # of two hospitals each against the other is one question
+        for hospital in names[1:] if len(names) == 2 else names:
             chosen = np.flatnonzero(labels == label)
             is_here = (hospitals[chosen] == hospital).astype(int)
             if len(set(is_here)) < 2:

@@ -11,7 +11,9 @@ from scipy.stats import rankdata
 from medtea.audit.changes import Fill, dilated, filled
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
-from medtea.metrics.intervals import Estimate, Floats, Statistic, auroc_of, bootstrap_by_patient
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient
+from medtea.metrics.weighted import Floats, Statistic, auroc_of
 
 
 class Settings(StrictSettings):

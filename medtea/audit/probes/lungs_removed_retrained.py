@@ -11,7 +11,7 @@ from medtea.audit.changes import dilated, imputed
 from medtea.audit.learned import auroc_by_patient, learned_scores, reduced, shuffled_labels
 from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
-from medtea.metrics.intervals import Estimate
+from medtea.metrics.estimates import Estimate
 
 
 class Settings(StrictSettings):

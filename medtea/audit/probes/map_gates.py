@@ -15,7 +15,8 @@ from medtea.audit.probes.probe import HEATMAP_COST, Array, AuditedGroup, Audited
 from medtea.core.names import INPUT
 from medtea.core.settings import StrictSettings
 from medtea.lrp import HeatmapPass
-from medtea.metrics.intervals import Estimate, bootstrap_by_patient
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient
 from medtea.training.predict import batches, predict_heatmaps
 
 

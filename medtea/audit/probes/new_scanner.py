@@ -13,7 +13,8 @@ from medtea.audit.learned import auroc_by_patient, learned_scores
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
 from medtea.metrics.classification import NO_ANSWER
-from medtea.metrics.intervals import Estimate, bootstrap_by_patient
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient
 
 
 class Settings(StrictSettings):

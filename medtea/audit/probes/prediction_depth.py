@@ -16,7 +16,8 @@ from medtea.audit.changes import stamped
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
 from medtea.data.marks import Mark
-from medtea.metrics.intervals import Estimate, bootstrap_by_patient, paired_difference
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient, paired_difference
 from medtea.training.predict import batches
 
 

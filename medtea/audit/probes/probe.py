@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from medtea.audit.asked import Array, AuditedGroup, AuditedNetwork, Need
-from medtea.metrics.intervals import Estimate
+from medtea.metrics.estimates import Estimate
 
 __all__ = ["Array", "AuditedGroup", "AuditedNetwork", "Need", "Outcome", "Probe", "ProbeOfSeveral"]
 

@@ -14,8 +14,10 @@ from medtea.audit.learned import reduced
 from medtea.audit.probes.probe import HEATMAP_COST, Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
 from medtea.metrics.classification import NO_ANSWER
+from medtea.metrics.estimates import Estimate
 from medtea.metrics.heatmaps import relevance_outside
-from medtea.metrics.intervals import Estimate, Floats, Statistic, bootstrap_by_patient
+from medtea.metrics.intervals import bootstrap_by_patient
+from medtea.metrics.weighted import Floats, Statistic
 
 
 class Settings(StrictSettings):

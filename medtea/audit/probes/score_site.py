@@ -11,15 +11,9 @@ from medtea.audit.asked import log_odds
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.audit.strata import within_auroc_of
 from medtea.core.settings import StrictSettings
-from medtea.metrics.intervals import (
-    Estimate,
-    Group,
-    Statistic,
-    auroc_of,
-    bootstrap_by_patient,
-    difference_between_groups,
-    mean_of,
-)
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import Group, bootstrap_by_patient, difference_between_groups
+from medtea.metrics.weighted import Statistic, auroc_of, mean_of
 
 
 class Settings(StrictSettings):
