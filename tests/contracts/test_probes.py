@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
+from oracles.audited import BLIND, CORNER, COUNT, LETTER, LUNGS, SIZE, elsewhere, group_of, lungs, reads
 
 from medtea.audit import probes
 from medtea.audit.asked import AuditedGroup, AuditedNetwork, Need
@@ -23,46 +22,7 @@ from medtea.core.settings import StrictSettings, parse
 from medtea.data.marks import Mark
 from medtea.metrics.estimates import Estimate
 
-Array = np.ndarray[Any, Any]
-SIZE, COUNT = 32, 60
 EVERY = bay.names(probes)
-LETTER = Mark("L", corner="top left").pixels(SIZE, SIZE)
-
-
-def lungs() -> Array:
-    mask = np.zeros((SIZE, SIZE), dtype=np.uint8)
-    mask[10:26, 5:13] = mask[10:26, 19:27] = 1
-    return mask
-
-
-def group_of(*, corner_tells: bool, patients: int = COUNT, count: int = COUNT) -> AuditedGroup:
-    """Radiographs whose label shows in the lungs, and, if it is to tell, under the letter in the corner as well."""
-    generator = np.random.default_rng(2)
-    labels = np.arange(count) % 2
-    radiographs = (0.2 + 0.05 * generator.random((count, SIZE, SIZE))).astype(np.float32)
-    radiographs[:, lungs() > 0] += 0.2 * labels[:, None]
-    if corner_tells:
-        radiographs[:, LETTER] += 0.1 * labels[:, None]
-    return AuditedGroup(
-        "alpha",
-        radiographs,
-        np.repeat(lungs()[None], count, axis=0),
-        labels,
-        [f"p{number % patients}" for number in range(count)],
-    )
-
-
-def reads(pixels: Array, *, gain: float = 40.0, threshold: float = 0.5, lungs_only: bool = False) -> AuditedNetwork:
-    """A network whose logit is gain x (mean of some pixels - threshold), and which looks at nothing else."""
-    linear = nn.Linear(SIZE * SIZE, 1)
-    weight = pixels.astype(np.float32).reshape(1, -1)
-    linear.weight.data = torch.from_numpy(gain * weight / max(float(weight.sum()), 1.0))
-    linear.bias.data = torch.tensor([-gain * threshold])
-    return AuditedNetwork("student", nn.Sequential(nn.Flatten(), linear).eval(), sees_lungs_only=lungs_only)
-
-
-CORNER, LUNGS = reads(LETTER), reads(lungs(), threshold=0.325)
-BLIND = reads(np.zeros((SIZE, SIZE)))
 
 
 def module_of(name: str) -> ModuleType:
@@ -80,13 +40,6 @@ def ask(name: str, network: AuditedNetwork, group: AuditedGroup, **settings: Any
 def written(outcome: Outcome) -> str:
     """All of it as text: "no answer" equals itself there."""
     return repr(outcome)
-
-
-def elsewhere(group: AuditedGroup) -> AuditedGroup:
-    """The same radiographs, a little brighter, as those of other patients at a hospital not seen."""
-    brighter = (group.radiographs + 0.01).astype(np.float32)
-    patients = [f"q{patient}" for patient in group.patients]
-    return replace(group, name="beta", hospital="beta", is_seen=False, radiographs=brighter, patients=patients)
 
 
 # --- the contract
