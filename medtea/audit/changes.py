@@ -14,7 +14,7 @@ from medtea.data.marks import Mark
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Fill = Literal["mean", "noise", "smooth"]
+Fill = Literal["grey", "noise", "smooth"]
 
 _NEIGHBOURS = [(0, 1, 1 / 6), (0, -1, 1 / 6), (1, 0, 1 / 6), (-1, 0, 1 / 6)]
 _NEIGHBOURS += [(1, 1, 1 / 12), (1, -1, 1 / 12), (-1, 1, 1 / 12), (-1, -1, 1 / 12)]
@@ -27,23 +27,28 @@ def dilated(mask: Mask, pixels: float) -> Mask:
     return np.asarray(ndimage.distance_transform_edt(~mask) <= pixels)
 
 
-def filled(picture: NDArray[Any], removed: Mask, how: Fill, generator: np.random.Generator) -> Floats:
-    """A copy in which `removed` shows nothing of what was there; 0 where nothing else is left.
+def filled(
+    picture: NDArray[Any], removed: Mask, how: Fill, generator: np.random.Generator, *, grey: float = 0.5
+) -> Floats:
+    """A copy in which `removed` shows nothing of what was there.
 
     Args:
         picture: (rows, columns) in [0, 1].
         removed: Same shape.
-        how: "mean": the mean of the rest. "noise": grey values drawn from the rest. "smooth": see `imputed`.
+        how: "grey": one grey value, which is to be the same for all radiographs: the mean of what lies around would
+            carry the background's brightness into the lungs. "noise": grey values drawn from the rest. "smooth": see
+            `imputed`. Both are 0 where nothing else is left.
         generator: Of the noise.
+        grey: That value.
     """
     if how == "smooth":
         return imputed(picture, removed, generator)
     copy = np.array(picture, dtype=np.float32)
     rest = copy[~removed]
-    if rest.size == 0:
+    if how == "grey":
+        copy[removed] = grey
+    elif rest.size == 0:
         copy[:] = 0
-    elif how == "mean":
-        copy[removed] = rest.mean()
     else:
         copy[removed] = generator.choice(rest, size=int(removed.sum()))
     return copy

@@ -45,8 +45,9 @@ def test_a_ramp_is_imputed_by_itself() -> None:
 
 def test_where_all_is_removed_nothing_is_left_and_where_nothing_is_all() -> None:
     picture = np.ones((4, 4), dtype=np.float32)
-    for how in ("mean", "noise", "smooth"):
-        assert (filled(picture, np.ones((4, 4), dtype=bool), how, np.random.default_rng(0)) == 0).all()
+    for how in ("grey", "noise", "smooth"):
+        whole = filled(picture, np.ones((4, 4), dtype=bool), how, np.random.default_rng(0), grey=0)
+        assert (whole == 0).all()
         assert (filled(picture, np.zeros((4, 4), dtype=bool), how, np.random.default_rng(0)) == picture).all()
 
 

@@ -25,11 +25,11 @@ class Settings(StrictSettings):
     """
 
     margin: int = Bound(2, ge=0)
-    fills: tuple[Fill, ...] = Bound(("mean", "noise", "smooth"), min_length=1)
+    fills: tuple[Fill, ...] = Bound(("grey", "noise", "smooth"), min_length=1)
 
 
 class Probe:
-    """AUROC with every lung pixel replaced by the radiograph's mean outside; 0.5 is what no shortcut leaves.
+    """AUROC with every lung pixel replaced by the group's mean grey value outside; 0.5 is what no shortcut leaves.
 
     Far from 0.5 on either side says that the background alone decides: below it, that a shortcut points the other
     way here than in training. A policy judges |AUROC without lungs - 0.5| / |AUROC - 0.5|, the share of the network's
@@ -38,7 +38,8 @@ class Probe:
     correlation with the scores of the whole radiographs).
 
     The shape of the blank may itself tell the class, most of all where the fill is one grey value (mask_only says how
-    far it does); the smooth fill shows least of it.
+    far it does). Noise and the smooth fill show less of the shape, but carry the background's brightness into the
+    lungs, where a network that reads lungs alone meets it: their AUROC is no less for want of a shortcut.
     """
 
     question: ClassVar[str] = "Does the network still answer with the lungs removed?"
@@ -87,12 +88,11 @@ class Probe:
 
     def removed(self, group: AuditedGroup, fill: Fill, generator: np.random.Generator) -> Array:
         """The radiographs with lungs and a rim around them filled."""
-        return np.stack(
-            [
-                filled(picture, dilated(lungs, self._settings.margin), fill, generator)
-                for picture, lungs in zip(group.radiographs, group.lungs, strict=True)
-            ]
-        )
+        blanks = [dilated(lungs, self._settings.margin) for lungs in group.lungs]
+        outside = group.radiographs[~np.stack(blanks)] if len(group) else np.zeros(0)
+        grey = float(outside.mean()) if outside.size else 0.0
+        pairs = zip(group.radiographs, blanks, strict=True)
+        return np.stack([filled(picture, blank, fill, generator, grey=grey) for picture, blank in pairs])
 
 
 def _share_left(labels: Array, first: Array, whole: Array, control: Estimate) -> Statistic:

@@ -68,7 +68,7 @@ class Probe:
         control = auroc_by_patient(
             patients[0], halves, learned_scores(features[0], halves, patients[0], seed), generator
         )
-        beyond = _beyond(features[0], features[1], self._known_share)
+        beyond = _beyond(generator.permutation(features[0]), features[1], self._known_share)
         outside = bootstrap_by_patient(patients[1], beyond, generator=generator)
         return Outcome(
             estimate,
@@ -98,8 +98,8 @@ def _halves(patients: list[str], generator: np.random.Generator) -> Array:
 def _beyond(known: Array, new: Array, share: float) -> Array:
     """For each new row 1 if it lies further from the known ones than `share` of these do, else 0, (new,) float.
 
-    Half of the known rows give mean and covariance, the other half the limit: rows that gave the covariance lie nearer
-    to it than others do.
+    Half of the known rows, in their order, give mean and covariance, the other half the limit: rows that gave the
+    covariance lie nearer to it than others do.
     """
     if len(known) < 4:
         return np.full(len(new), np.nan)
