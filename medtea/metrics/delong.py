@@ -121,6 +121,11 @@ def placed_mean(patients: Sequence[str], values: ArrayLike) -> Placed:
     return Placed(mean, value.size, None, names, part, np.zeros(names.size), everyone, nobody)
 
 
+def standard_error(one: Placed) -> float:
+    """The standard error of the number; NaN with fewer than two patients of a class, 0 where nothing varies."""
+    return float(np.sqrt(_variance([one], [1.0])[0])) if np.isfinite(one.value) else NAN
+
+
 def auroc_interval(one: Placed) -> Estimate:
     """The AUROC with its 95 % interval, on the logit scale: it never leaves [0, 1].
 
