@@ -98,6 +98,7 @@ def _contents(
         metrics=read_metrics(written),
         written=written,
         outcomes=read_outcomes(audited),
+        audited=audited,
         questions=read_questions(audited),
         segmenter=read_segmenter(read_json(lungs.metrics)),
         flow=pd.read_csv(index.flow, keep_default_na=False),
