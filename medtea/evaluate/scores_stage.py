@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,7 +20,7 @@ from medtea.evaluate.scores_file import Given, read_scores
 from medtea.evaluate.stage import Settings, leave
 
 FLOW = ("hospital", "role", "found", "refused", "accepted", "labelled", "positive", "patients")
-CARD = {
+CARD: dict[str, Any] = {
     "sees": [],
     "sees_at_inference": [],
     "network": "",
