@@ -198,11 +198,11 @@ def _refuse_different_rows(table: pd.DataFrame) -> None:
         (name, part.set_index("radiograph")) for name, part in table[[*facts, "method"]].groupby("method")
     )
     for name, part in others:
-        missing = len(set(first[1].index) ^ set(part.index))
+        missing = len(set(reference.index) ^ set(part.index))
         if missing:
             raise DataError(
-                f"scores: '{first[0]}' and '{name}' differ in {missing} radiographs; every method needs a row for each "
+                f"scores: '{control}' and '{name}' differ in {missing} radiographs; every method needs a row for each "
                 "radiograph. Leave out those that one of them lacks, and say so in report.notes."
             )
-        if not part.loc[first[1].index, facts[1:]].equals(first[1][facts[1:]]):
-            raise DataError(f"scores: '{first[0]}' and '{name}' differ in a patient, label or split of one radiograph.")
+        if not part.loc[reference.index, facts[1:]].equals(reference[facts[1:]]):
+            raise DataError(f"scores: '{control}' and '{name}' differ in a patient, label or split of one radiograph.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -15,21 +14,13 @@ from medtea.core.work import Work, digest_of, digest_of_file, write_csv
 from medtea.data.acquisition import write_acquisition
 from medtea.data.index import write_index
 from medtea.evaluate import scores_file
+from medtea.evaluate.cards import UNKNOWN
+from medtea.evaluate.datasets import datasets_of
 from medtea.evaluate.scores import COLUMNS
 from medtea.evaluate.scores_file import Given, read_scores
 from medtea.evaluate.stage import Settings, leave
 
 FLOW = ("hospital", "role", "found", "refused", "accepted", "labelled", "positive", "patients")
-CARD: dict[str, Any] = {
-    "sees": [],
-    "sees_at_inference": [],
-    "network": "",
-    "parameters": None,
-    "seconds": None,
-    "selection": "",
-    "options": {},
-}
-"""What is known of a system of which there are predictions alone."""
 
 
 def run(work: Work, settings: Settings, given: scores_file.Settings) -> tuple[IndexArtefact, ScoresArtefact]:
@@ -59,8 +50,8 @@ def run(work: Work, settings: Settings, given: scores_file.Settings) -> tuple[In
     artefact = ScoresArtefact(stage.folder)
     if not stage.is_finished:
         found = found or read_scores(given, path, names)
-        cards = dict.fromkeys(found.scores["method"], CARD)
-        leave(work, settings, stage, artefact, found.scores[list(COLUMNS)], cards)
+        cards = dict.fromkeys(found.scores["method"], UNKNOWN)
+        leave(work, settings, stage, artefact, found.scores[list(COLUMNS)], cards, datasets_of(found.index))
     return index, artefact
 
 

@@ -115,15 +115,15 @@ def _refuse_size(settings: Settings, opened: Opened, size_of_run: int) -> None:
     if any(fixed not in (None, side) for fixed, side in zip(opened.takes[1:], wanted, strict=True)):
         takes = " x ".join("any" if side is None else str(side) for side in opened.takes[1:])
         raise ConfigError(
-            f"{settings.place} takes {takes} (channels, rows, columns) and would be shown {' x '.join(map(str, wanted))}. "
-            "Set `channels` and `size` to what it takes."
+            f"{settings.place} takes {takes} (channels, rows, columns) and would be shown "
+            f"{' x '.join(map(str, wanted))}. Set `channels` and `size` to what it takes."
         )
 
 
 def _asked(settings: Settings, opened: Opened, images: Tensor) -> Any:
     """What it returns for the batch; a network of a fixed batch is asked piece by piece, the last one filled up."""
     fixed = opened.takes[0]
-    pieces = [images] if fixed is None else list(images.split(fixed))
+    pieces = [images] if fixed is None else list(torch.split(images, fixed))
     answers = []
     for piece in pieces:
         filled = piece if fixed is None else torch.cat([piece, piece[-1:].expand(fixed - len(piece), -1, -1, -1)])

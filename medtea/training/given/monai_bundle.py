@@ -1,7 +1,7 @@
-"""A MONAI bundle: the folder with configs/ and models/. Its network is built from MONAI's own, and no expression is run.
+"""A MONAI bundle, a folder with configs/ and models/: its network is one of MONAI's own, and no expression is run.
 
-A bundle's configs may hold Python (`$...`) and name any program (`_target_`). Only a network of monai.networks.nets with
-plain arguments is built here; the bundle's transforms are not read, so say what the network is shown in the settings.
+A bundle's configs may hold Python (`$...`) and name any program (`_target_`). Only a network of monai.networks.nets
+with plain arguments is built here; the bundle's transforms are not read: the settings say what the network is shown.
 """
 
 from __future__ import annotations
@@ -54,9 +54,7 @@ def opened(settings: Settings, path: Path, device: torch.device) -> Opened:
     try:
         network.load_state_dict(_weights(settings, there))
     except RuntimeError as error:
-        raise ConfigError(
-            f"{settings.place}: the bundle's weights are of another network than its network_def."
-        ) from error
+        raise ConfigError(f"{settings.place}: the bundle's weights do not fit its network_def.") from error
     network.to(device).eval()
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     takes = ANY if first is None else (None, first.in_channels, None, None)

@@ -30,9 +30,7 @@ def opened(settings: Settings, path: Path, device: torch.device) -> Opened:  # n
     try:
         import onnxruntime
     except ImportError as error:
-        raise ConfigError(
-            f"{settings.place}: ONNX needs onnxruntime. Install it: pip install 'medtea[onnx]'."
-        ) from error
+        raise ConfigError(f"{settings.place}: install onnxruntime: pip install 'medtea[onnx]'.") from error
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own kinds, which are not public
