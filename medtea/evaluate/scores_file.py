@@ -194,9 +194,8 @@ def _refuse_selected_on(table: pd.DataFrame) -> None:
 def _refuse_different_rows(table: pd.DataFrame) -> None:
     """Refuse methods that are not on the same radiographs with the same facts: nothing could be compared."""
     facts = ["radiograph", "patient", "label", "split"]
-    first, *others = (
-        (name, part.set_index("radiograph")) for name, part in table[[*facts, "method"]].groupby("method")
-    )
+    by_method = table[[*facts, "method"]].groupby("method", sort=False)
+    (control, reference), *others = ((str(name), part.set_index("radiograph")) for name, part in by_method)
     for name, part in others:
         missing = len(set(reference.index) ^ set(part.index))
         if missing:

@@ -42,9 +42,8 @@ def run(work: Work, settings: Settings, given: scores_file.Settings) -> tuple[In
     if not cohort.is_finished:
         found = read_scores(given, path, names)
         _leave_cohort(index, found)
-        work.say(
-            f"cohort: {len(found.index)} radiographs; beside the columns needed: {', '.join(found.read) or 'none'}"
-        )
+        beside = ", ".join(found.read) or "none"
+        work.say(f"cohort: {len(found.index)} radiographs; columns read beside the needed ones: {beside}")
         cohort.finish()
     stage = work.stage("evaluate", settings, [index])
     artefact = ScoresArtefact(stage.folder)
