@@ -40,7 +40,11 @@ def holds_weights_alone(file: Path) -> bool:
 
 
 def _names(file: Path) -> list[str]:
-    if not file.is_file() or not zipfile.is_zipfile(file):
+    """The records of a zip archive; of anything else, and of a damaged one, none."""
+    if not file.is_file():
         return []
-    with zipfile.ZipFile(file) as archive:
-        return archive.namelist()
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.namelist()
+    except zipfile.BadZipFile:
+        return []
