@@ -14,6 +14,7 @@ from medtea.report.contents import (
     read_questions,
     read_segmenter,
 )
+from medtea.report.failures import find_failures
 
 METHODS = ("teacher", "tea", "erm", "logit_distil")
 GROUPS = {"north": "iid", "west": "iid", "east": "ood"}
@@ -182,6 +183,66 @@ def pictures_npz(groups=None, size=64):
     return arrays
 
 
+def table_frame(groups=None):
+    """The index with what each radiograph was taken with: 40 radiographs of 20 patients per hospital."""
+    parts = []
+    for place, (group, role) in enumerate((groups or GROUPS).items()):
+        count = 40
+        number = np.arange(count)
+        split = np.where(number < 20, "train", np.where(number < 26, "val", "test"))
+        part = pd.DataFrame(
+            {
+                "radiograph": [f"r{place}{one:03d}" for one in number],
+                "hospital": group,
+                "patient": [f"p{place}{one // 2:03d}" for one in number],
+                "view": np.where(number % 4 < 1 + place, "AP", "PA"),
+                "label": number % 2,
+                "role": "external" if role == "ood" else "train",
+                "split": "test" if role == "ood" else split,
+                "group": group,
+                "sex": np.where(number % 4 < 2, "F", "M"),
+                "age_years": 40 + number % 30 + 5 * place,
+                "manufacturer": ["Acme", "Acme", "Corvid"][place] if place < 3 else "unknown",
+                "portable": "unknown",
+                "text_on_border": np.where(number == 3, "text", "none"),
+                "plausible": number != 7,
+            }
+        )
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    return table.astype({"label": "Int8", "age_years": "Int16"})
+
+
+def scores_frame(groups=None):
+    """What evaluate writes as scores.csv, for the test radiographs of table_frame."""
+    table = table_frame(groups)
+    tested = table[table["split"].eq("test")]
+    common = tested[["radiograph", "hospital", "patient", "role", "split", "group", "label"]]
+    parts = []
+    for place, method in enumerate(METHODS):
+        noise = np.random.default_rng(place).normal(size=len(tested))
+        score = 1 / (1 + np.exp(-(2 * tested["label"].to_numpy(dtype=float) - 1 + noise)))
+        part = common.assign(plausible_mask=tested["plausible"], method=method, score=score, predicted=np.nan)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def duplicates_frame(groups=None):
+    """What ingest writes as duplicates.csv."""
+    first, *_, last = groups or GROUPS
+    rows = [("r0000", "r0001", 0.02, first, first, True, False, "kept")]
+    rows.append(("r0002", "r1002", 0.03, first, last, False, True, "refused"))
+    names = ("radiograph", "other", "distance", "hospital", "other_hospital", "same_patient", "leak", "done")
+    return pd.DataFrame(rows, columns=names)
+
+
+def failures(groups=None):
+    """The surest errors, with their radiographs."""
+    table = table_frame(groups)
+    pictures = np.random.default_rng(5).random((len(table), 32, 32))
+    return find_failures(scores_frame(groups), table, per_class=2, radiographs=pictures)
+
+
 def flow_frame(groups=None):
     """What ingest writes as flow.csv."""
     names = list(groups or GROUPS)
@@ -210,6 +271,10 @@ def contents(groups=None, one_class=None):
         segmenter=read_segmenter(segmenter_json(groups)),
         flow=flow_frame(groups),
         refused=refused_frame(groups),
+        table=table_frame(groups),
+        duplicates=duplicates_frame(groups),
+        scores=scores_frame(groups),
+        failures=failures(groups),
         pictures=read_pictures(pictures_npz(groups)),
         provenance={"seed": "7", "commit": "0123456789ab", "date": "2026-11-22", "machine": "Linux x86_64, 2 cores"},
         settings="seed: 7\ningest:\n  size: 64\n",
