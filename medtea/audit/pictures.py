@@ -20,8 +20,9 @@ def pictures_of(
     """Arrays by "group number/what".
 
     Of the radiographs shown: name (the group's), radiograph, lung_mask, label, id, case ("typical", "worst", "") and
-    heatmap/<network>. Of the averaged ones: mean_n (2,), how many of label 0 and 1, mean_radiograph and
-    mean_heatmap/<network>, (2, size, size), each map first divided by its sum of |R|: there is no common unit.
+    heatmap/<network>. Of the averaged ones: mean_n (2,), how many of label 0 and 1, mean_radiograph,
+    mean_lung_mask (where more than half of the masks are) and mean_heatmap/<network>, (2, size, size), each map first
+    divided by its sum of |R|: there is no common unit.
     """
     arrays: dict[str, Any] = {}
     for number, group in enumerate(groups):
@@ -73,6 +74,7 @@ def _means(asked: Sequence[AuditedNetwork], group: AuditedGroup, averaged: int) 
     arrays = {
         "mean_n": np.array([len(one) for one in rows]),
         "mean_radiograph": np.stack([_mean(group.radiographs[one]) for one in rows]),
+        "mean_lung_mask": np.stack([_mean(group.lung_masks[one] > 0) > 0.5 for one in rows]),
     }
     for network in asked:
         maps = []
@@ -86,4 +88,4 @@ def _means(asked: Sequence[AuditedNetwork], group: AuditedGroup, averaged: int) 
 
 def _mean(pictures: Array) -> Array:
     """0 everywhere where there is no picture."""
-    return pictures.mean(0) if len(pictures) else np.zeros(pictures.shape[1:], dtype=pictures.dtype)
+    return pictures.mean(0) if len(pictures) else np.zeros(pictures.shape[1:], dtype=np.float64)

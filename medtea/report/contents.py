@@ -16,6 +16,7 @@ from medtea.metrics.estimates import Estimate, without_interval
 NAN = float("nan")
 METRICS = "evaluate/metrics.json"
 OUTCOMES = "audit/outcomes.json"
+FEWEST = 5
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,11 @@ class Metrics:
     def names(self) -> list[str]:
         """Methods in the order in which they are shown."""
         return list(dict.fromkeys([method.name for method in self.methods] + [score.method for score in self.scores]))
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Of each method that has one."""
+        return {score.method: score.threshold for score in self.scores if not np.isnan(score.threshold)}
 
     def score(self, method: str, group: str) -> Score | None:
         """The score of one method at one group, if there is one."""
@@ -324,7 +330,10 @@ def read_pictures(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
 def read_means(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
     """The mean radiograph and mean maps per group and class, as pictures; the label says of how many.
 
-    Further keys of pictures.npz: "0/mean_n" (of label 0 and 1), "0/mean_radiograph", "0/mean_heatmap/<method>".
+    None is made of fewer than FEWEST radiographs, in which a single one would show.
+
+    Further keys of pictures.npz: "0/mean_n" (of label 0 and 1), "0/mean_radiograph", "0/mean_lung_mask",
+    "0/mean_heatmap/<method>".
     """
     pictures = []
     for key in [key for key in arrays if key.endswith("/mean_n")]:
@@ -333,13 +342,14 @@ def read_means(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
         maps = {name.removeprefix(heatmap): arrays[name] for name in arrays if name.startswith(heatmap)}
         for label in (1, 0):
             count = int(arrays[key][label])
-            if count:
+            if count >= FEWEST:
                 pictures.append(
                     Picture(
                         group=str(arrays[number + "name"]),
                         label=f"mean of {count} {'positive' if label else 'negative'}",
                         image=np.asarray(arrays[number + "mean_radiograph"][label], dtype=np.float64),
                         maps={name: np.asarray(of_method[label], np.float64) for name, of_method in maps.items()},
+                        lung_mask=arrays[number + "mean_lung_mask"][label],
                         case="mean",
                     )
                 )

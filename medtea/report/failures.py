@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,19 +19,21 @@ def find_failures(
     table: pd.DataFrame,
     *,
     per_class: int,
+    thresholds: Mapping[str, float],
     radiographs: NDArray[Any] | None = None,
     lung_masks: NDArray[Any] | None = None,
     blank: Blank = "border",
 ) -> tuple[Failure, ...]:
     """Per method and group the negatives with the highest scores and the positives with the lowest.
 
-    Only errors are failures: a negative above its method's median score, a positive below. The radiograph is shown for
+    Only errors are failures: a negative above its method's threshold, a positive below. The radiograph is shown for
     the first method that is not the teacher.
 
     Args:
         scores: scores.csv of evaluate.
         table: The index; row i is radiograph i of the arrays.
         per_class: So many of either class.
+        thresholds: Of each method; of one that has none its median score in the group.
         radiographs: (radiographs, size, size) in [0, 1]; None: nothing is shown.
         lung_masks: Same shape.
         blank: What is not shown of a radiograph.
@@ -42,10 +45,10 @@ def find_failures(
     places = {name: row for row, name in enumerate(table["radiograph"])} if len(table) else {}
     found = []
     for (method, group), part in tested.groupby(["method", "group"], sort=False):
-        middle = float(part["score"].median())
+        threshold = thresholds.get(str(method), float(part["score"].median()))
         for label in (0, 1):
             of_class = part[part["label"].eq(label)]
-            wrong = of_class[of_class["score"].gt(middle) if label == 0 else of_class["score"].lt(middle)]
+            wrong = of_class[of_class["score"].ge(threshold) if label == 0 else of_class["score"].lt(threshold)]
             worst = wrong.sort_values(["score", "radiograph"], ascending=[label == 1, True]).head(per_class)
             for name, score in zip(worst["radiograph"], worst["score"], strict=True):
                 image = None
@@ -59,9 +62,12 @@ def _image(
     table: pd.DataFrame, row: int, radiographs: NDArray[Any], lung_masks: NDArray[Any] | None, blank: Blank
 ) -> NDArray[Any]:
     mask = None if lung_masks is None else np.asarray(lung_masks[row])
-    return blanked(np.asarray(radiographs[row], np.float32), mask, blank, has_text=has_text(table, row))
+    has_text = bool(with_text(table).iloc[row])
+    return blanked(np.asarray(radiographs[row], np.float32), mask, blank, has_text=has_text)
 
 
-def has_text(table: pd.DataFrame, row: int) -> bool:
-    """Whether ingest saw text on the radiograph, or a tag declared it."""
-    return "text_on_border" in table and str(table["text_on_border"].iloc[row]) in ("text", "declared")
+def with_text(table: pd.DataFrame) -> pd.Series[bool]:
+    """On which radiographs ingest saw text, or a tag declared it."""
+    if "text_on_border" not in table:
+        return pd.Series(False, index=table.index)
+    return table["text_on_border"].isin(["text", "declared"])

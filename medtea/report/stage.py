@@ -36,7 +36,7 @@ from medtea.report.contents import (
     read_questions,
     read_segmenter,
 )
-from medtea.report.failures import find_failures, has_text
+from medtea.report.failures import find_failures, with_text
 from medtea.report.markdown import markdown_of
 from medtea.report.page import page
 from medtea.report.sections.section import read_sections
@@ -103,16 +103,16 @@ def _contents(
     settings_of_run: dict[str, Any],
 ) -> Contents:
     audited, written = read_json(outcomes.outcomes), read_json(scores.metrics)
-    table = _table(index, lungs)
+    metrics, table = read_metrics(written), _table(index, lungs)
     with np.load(outcomes.pictures, allow_pickle=False) as arrays:
-        pictures = _blanked(read_pictures(dict(arrays)), table, settings.blank) + read_means(dict(arrays))
+        pictures = _blanked(read_pictures(dict(arrays)) + read_means(dict(arrays)), table, settings.blank)
     scored = pd.read_csv(scores.scores) if scores.scores.exists() else pd.DataFrame()
     shown = {"radiographs": read_array(index.radiographs), "lung_masks": read_array(lungs.lung_masks)}
     return Contents(
         title=settings.title,
         task=settings.task,
         intended_use=settings.intended_use,
-        metrics=read_metrics(written),
+        metrics=metrics,
         written=written,
         outcomes=read_outcomes(audited),
         questions=read_questions(audited),
@@ -122,7 +122,9 @@ def _contents(
         table=table,
         duplicates=pd.read_csv(index.duplicates) if index.duplicates.exists() else pd.DataFrame(),
         scores=scored,
-        failures=find_failures(scored, table, per_class=settings.failures, blank=settings.blank, **shown),
+        failures=find_failures(
+            scored, table, per_class=settings.failures, thresholds=metrics.thresholds, blank=settings.blank, **shown
+        ),
         pictures=pictures,
         provenance=_provenance(work, [index, lungs, scores, outcomes]),
         settings=to_yaml(settings_of_run),
@@ -140,18 +142,15 @@ def _table(index: IndexArtefact, lungs: LungsArtefact) -> pd.DataFrame:
 
 def _blanked(pictures: Sequence[Picture], table: pd.DataFrame, how: Blank) -> tuple[Picture, ...]:
     """The pictures without what may be written on them."""
-    rows = {name: row for row, name in enumerate(table["radiograph"])}
+    written = set(table.loc[with_text(table), "radiograph"])
+    groups = set(table.loc[with_text(table), "group"])
+
+    def is_written(one: Picture) -> bool:
+        # of a mean, or of a radiograph whose id is not known, any of the group's may be
+        return one.radiograph in written if one.radiograph else one.group in groups
+
     return tuple(
-        replace(
-            one,
-            image=blanked(
-                one.image,
-                one.lung_mask,
-                how,
-                has_text=one.radiograph in rows and has_text(table, rows[one.radiograph]),
-            ),
-        )
-        for one in pictures
+        replace(one, image=blanked(one.image, one.lung_mask, how, has_text=is_written(one))) for one in pictures
     )
 
 

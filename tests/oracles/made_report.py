@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from medtea.core.work import write_array
+from medtea.data.acquisition import write_acquisition
+from medtea.data.index import write_index
 from medtea.metrics.estimates import Estimate
 from medtea.report.contents import (
     Contents,
@@ -180,6 +183,10 @@ def pictures_npz(groups=None, size=64):
                 maps = maps / 5
                 maps[:, 4:12, 4:8] += 4e-3
             arrays[f"{place}/heatmap/{method}"] = maps * lungs if method == "teacher" else maps
+            arrays[f"{place}/mean_heatmap/{method}"] = arrays[f"{place}/heatmap/{method}"]
+        arrays |= {f"{place}/mean_n": np.array([9, 4]), f"{place}/mean_radiograph": images}
+        arrays |= {f"{place}/mean_lung_mask": np.stack([lungs] * 2)}
+        arrays |= {f"{place}/id": np.array(["r0030", "r0031"]), f"{place}/case": np.array(["typical", "worst"])}
     return arrays
 
 
@@ -240,7 +247,26 @@ def failures(groups=None):
     """The surest errors, with their radiographs."""
     table = table_frame(groups)
     pictures = np.random.default_rng(5).random((len(table), 32, 32))
-    return find_failures(scores_frame(groups), table, per_class=2, radiographs=pictures)
+    return find_failures(scores_frame(groups), table, per_class=2, thresholds={}, radiographs=pictures)
+
+
+def write_tables(index, lungs, scores, groups=None):
+    """The tables and arrays of ingest, segment and evaluate that the report reads, in their files."""
+    table = table_frame(groups)
+    more = {"study": "s", "device": "unknown", "has_mask": True, "file": "0" * 12, "digest": "0" * 64}
+    write_index(index.index, table.assign(**more))
+    acquired = [dict(row) for row in table[["manufacturer", "portable", "age_years", "sex"]].to_dict("records")]
+    for row, text in zip(acquired, table["text_on_border"], strict=True):
+        row["text_on_border"] = text
+    write_acquisition(index.acquisition, table["radiograph"], acquired)
+    pictures = np.full((len(table), 32, 32), 0.5, dtype=np.float16)
+    write_array(index.radiographs, pictures)
+    masks = np.zeros(pictures.shape, dtype=np.uint8)
+    masks[:, 10:22, 8:24] = 1
+    write_array(lungs.lung_masks, masks)
+    table[["radiograph", "hospital", "plausible"]].to_csv(lungs.masks, index=False)
+    scores_frame(groups).to_csv(scores.scores, index=False)
+    duplicates_frame(groups).to_csv(index.duplicates, index=False)
 
 
 def flow_frame(groups=None):

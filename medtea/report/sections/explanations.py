@@ -17,8 +17,10 @@ def blocks(contents: Contents) -> Sequence[Block]:
     """The radiographs that the audit kept, with every network's map; nothing where it kept none."""
     if not contents.pictures:
         return []
-    means = [one for one in contents.pictures if one.case == "mean"]
-    single = [one for one in contents.pictures if one.case != "mean"]
+    order = list(contents.metrics.groups)
+    pictures = sorted(contents.pictures, key=lambda one: order.index(one.group) if one.group in order else len(order))
+    means = [one for one in pictures if one.case == "mean"]
+    single = [one for one in pictures if one.case != "mean"]
     made: list[Block] = [
         Text(
             "Signed relevance of the network's logit over the radiograph: red speaks for the finding, blue against "
@@ -33,8 +35,8 @@ def blocks(contents: Contents) -> Sequence[Block]:
     if single:
         chosen = "Typical: the networks' scores rank it in the middle of its class. Worst: they rank it last."
         made += [Heading("Single radiographs"), Text(chosen, small=True)]
-        for place, (group, pictures) in enumerate(groupby(single, key=lambda one: one.group)):
-            gallery = _gallery(f"montage_{place}" if place else "montage", f"Radiographs of {group}", list(pictures))
+        for place, (group, some) in enumerate(groupby(single, key=lambda one: one.group)):
+            gallery = _gallery(f"montage_{place}" if place else "montage", f"Radiographs of {group}", list(some))
             made.append(gallery if not place else Fold(group, (gallery,)))
     return made
 
