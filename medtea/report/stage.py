@@ -42,6 +42,8 @@ from medtea.report.page import page
 from medtea.report.sections.section import read_sections
 from medtea.report.tables import main_table, to_terminal
 
+NOT_AUDITED: dict[str, Any] = {"outcomes": [], "questions": {}}
+
 
 class Settings(StrictSettings):
     """What the page says about itself.
@@ -69,13 +71,16 @@ def run(
     settings: Settings,
     *,
     index: IndexArtefact,
-    lungs: LungsArtefact,
+    lungs: LungsArtefact | None = None,
     scores: ScoresArtefact,
-    outcomes: OutcomesArtefact,
+    outcomes: OutcomesArtefact | None = None,
     settings_of_run: dict[str, Any],
 ) -> ReportArtefact:
-    """Leave report.html, report.md, report.json and, each as SVG with its numbers as CSV, the figures."""
-    stage = work.stage("report", settings, [index, lungs, scores, outcomes])
+    """Leave report.html, report.md, report.json and, each as SVG with its numbers as CSV, the figures.
+
+    Without `lungs` and `outcomes` (a file of predictions) the sections of segmenter and audit have nothing to say.
+    """
+    stage = work.stage("report", settings, _there(index, lungs, scores, outcomes))
     artefact = ReportArtefact(stage.folder)
     if stage.is_finished:
         return artefact
@@ -97,17 +102,15 @@ def _contents(
     work: Work,
     settings: Settings,
     index: IndexArtefact,
-    lungs: LungsArtefact,
+    lungs: LungsArtefact | None,
     scores: ScoresArtefact,
-    outcomes: OutcomesArtefact,
+    outcomes: OutcomesArtefact | None,
     settings_of_run: dict[str, Any],
 ) -> Contents:
-    audited, written = read_json(outcomes.outcomes), read_json(scores.metrics)
+    written = read_json(scores.metrics)
+    audited = read_json(outcomes.outcomes) if outcomes else NOT_AUDITED
     metrics, table = read_metrics(written), _table(index, lungs)
-    with np.load(outcomes.pictures, allow_pickle=False) as arrays:
-        pictures = _blanked(read_pictures(dict(arrays)) + read_means(dict(arrays)), table, settings.blank)
     scored = pd.read_csv(scores.scores) if scores.scores.exists() else pd.DataFrame()
-    shown = {"radiographs": read_array(index.radiographs), "lung_masks": read_array(lungs.lung_masks)}
     return Contents(
         title=settings.title,
         task=settings.task,
@@ -116,28 +119,34 @@ def _contents(
         written=written,
         outcomes=read_outcomes(audited),
         questions=read_questions(audited),
-        segmenter=read_segmenter(read_json(lungs.metrics)),
+        segmenter=read_segmenter(read_json(lungs.metrics)) if lungs else (),
         flow=pd.read_csv(index.flow, keep_default_na=False),
         refused=pd.read_csv(index.refused, keep_default_na=False),
         table=table,
         duplicates=pd.read_csv(index.duplicates) if index.duplicates.exists() else pd.DataFrame(),
         scores=scored,
         failures=find_failures(
-            scored, table, per_class=settings.failures, thresholds=metrics.thresholds, blank=settings.blank, **shown
+            scored,
+            table,
+            per_class=settings.failures,
+            thresholds=metrics.thresholds,
+            radiographs=read_array(index.radiographs) if index.radiographs.exists() else None,
+            lung_masks=read_array(lungs.lung_masks) if lungs else None,
+            blank=settings.blank,
         ),
-        pictures=pictures,
-        provenance=_provenance(work, [index, lungs, scores, outcomes]),
+        pictures=_blanked(_pictures(outcomes), table, settings.blank),
+        provenance=_provenance(work, _there(index, lungs, scores, outcomes)),
         settings=to_yaml(settings_of_run),
         notes=settings.notes,
     )
 
 
-def _table(index: IndexArtefact, lungs: LungsArtefact) -> pd.DataFrame:
+def _table(index: IndexArtefact, lungs: LungsArtefact | None) -> pd.DataFrame:
     """The index, with what each radiograph was taken with, and whether its mask is plausible."""
     table = read_index(index.index)
     if index.acquisition.exists():
         table = table.join(read_acquisition(index.acquisition).drop(columns="radiograph"))
-    return table.assign(plausible=read_plausible(lungs))
+    return table.assign(plausible=read_plausible(lungs)) if lungs else table
 
 
 def _blanked(pictures: Sequence[Picture], table: pd.DataFrame, how: Blank) -> tuple[Picture, ...]:
@@ -154,6 +163,17 @@ def _blanked(pictures: Sequence[Picture], table: pd.DataFrame, how: Blank) -> tu
     )
 
 
+def _there(*artefacts: Artefact | None) -> list[Artefact]:
+    return [artefact for artefact in artefacts if artefact is not None]
+
+
+def _pictures(outcomes: OutcomesArtefact | None) -> tuple[Picture, ...]:
+    if outcomes is None:
+        return ()
+    with np.load(outcomes.pictures, allow_pickle=False) as arrays:
+        return read_pictures(dict(arrays)) + read_means(dict(arrays))
+
+
 def _provenance(work: Work, artefacts: Sequence[Artefact]) -> dict[str, str]:
     """Who made this, with what: one line each."""
     made = provenance()
@@ -165,9 +185,10 @@ def _provenance(work: Work, artefacts: Sequence[Artefact]) -> dict[str, str]:
     return facts | {f"digest of {artefact.folder.name}": artefact.digest[:16] for artefact in artefacts}
 
 
-def print_table(scores: ScoresArtefact, outcomes: OutcomesArtefact, show: Any) -> None:
+def print_table(scores: ScoresArtefact, outcomes: OutcomesArtefact | None, show: Any) -> None:
     """The headline table, in the terminal; `show` is a rich console's print."""
-    table = main_table(read_metrics(read_json(scores.metrics)), read_outcomes(read_json(outcomes.outcomes)))
+    audited = read_json(outcomes.outcomes) if outcomes else NOT_AUDITED
+    table = main_table(read_metrics(read_json(scores.metrics)), read_outcomes(audited))
     show(to_terminal(table))
 
 
