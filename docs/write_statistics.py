@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from medtea.core.work import provenance, read_json, write_json, write_text
-from medtea.metrics.delong import auroc_interval, compared, placed
+from medtea.metrics.delong import auroc_interval, difference, placed
 from medtea.metrics.estimates import Estimate
 from medtea.metrics.intervals import bootstrap_by_patient
 from medtea.metrics.proportions import share
@@ -105,8 +105,8 @@ def intervals(setting: Setting, generator: np.random.Generator) -> Iterator[tupl
     names = np.char.add("other ", elsewhere.patients)
     there = placed(names, elsewhere.labels, elsewhere.scores)
     yield "AUROC", auroc_interval(theta), setting.auroc
-    yield "paired difference", compared([theta], [weaker]).estimate, OTHER
-    yield "unpaired difference", compared([theta], [there]).estimate, OTHER
+    yield "paired difference", difference([theta], [weaker]).estimate, OTHER
+    yield "unpaired difference", difference([theta], [there]).estimate, OTHER
     positive = one.labels == 1
     threshold = shift - norm.ppf(SENSITIVITY)
     yield "sensitivity", share(one.patients[positive], one.scores[positive] >= threshold), SENSITIVITY

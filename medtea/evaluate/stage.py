@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import Field as Bound
@@ -18,10 +18,10 @@ from medtea.core.names import (
 )
 from medtea.core.settings import StrictSettings
 from medtea.core.work import Stage, Work, read_json, write_atomically, write_json
-from medtea.evaluate.by_hospital import CONTROL, differences_to, gaps, headline, left_out, no_answers, scores_by_group
+from medtea.evaluate.by_hospital import OperatingPoint, headline, left_out, no_answers, scores_by_group
+from medtea.evaluate.differences import CONTROL, between_hospitals, differences_to, gaps
 from medtea.evaluate.scores import score_all
 
-OPERATING_POINT = "largest Youden index on IID validation radiographs, carried over"
 NO_OPERATING_POINT = "no answer: there are no validation radiographs of hospitals trained at, to choose a threshold on"
 
 
@@ -29,10 +29,15 @@ class Settings(StrictSettings):
     """How results are counted.
 
     Attributes:
-        replicates: Bootstrap draws of patients for every 95 % interval.
+        replicates: Bootstrap draws of patients for the 95 % interval of a number that has no closed form.
+        operating_point: How the threshold of binary rates is chosen on IID validation radiographs: "youden", or a
+            least "sensitivity" or "specificity" there.
+        target: That least sensitivity or specificity.
     """
 
     replicates: int = Bound(2000, ge=100)
+    operating_point: Literal["youden", "sensitivity", "specificity"] = "youden"
+    target: float = Bound(0.9, gt=0, lt=1)
 
 
 def run(
@@ -77,19 +82,21 @@ def leave(
     """
     write_atomically(artefact.scores, lambda file: file.write(scores.to_csv(index=False).encode()))
     draws = {"replicates": settings.replicates, "seed": work.seed}
-    entries = scores_by_group(scores, **draws)
+    point = OperatingPoint(settings.operating_point, settings.target)
+    entries = scores_by_group(scores, **draws, point=point)
     write_json(
         artefact.metrics,
         {
             "headline": headline(scores),
             "methods": dict(cards),
             "scores": entries,
-            "gaps": gaps(scores, **draws),
-            "differences_to_erm": differences_to(CONTROL, scores, **draws),
+            "gaps": gaps(scores),
+            "differences_to_erm": differences_to(CONTROL, scores),
+            "differences_between_hospitals": between_hospitals(scores),
             "left_out": left_out(scores),
             "no_answer": no_answers(entries),
-            "interval": f"95 %, percentile bootstrap of patients, {settings.replicates} draws",
-            "operating_point": OPERATING_POINT if scores["split"].eq(Split.VALIDATION).any() else NO_OPERATING_POINT,
+            "interval": f"95 % by patient; each number says which; a bootstrap has {settings.replicates} draws",
+            "operating_point": point.words if scores["split"].eq(Split.VALIDATION).any() else NO_OPERATING_POINT,
         },
     )
     for method in {entry["method"]: None for entry in entries}:

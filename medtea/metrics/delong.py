@@ -157,7 +157,7 @@ def auroc_interval(one: Placed) -> Estimate:
     return replace(found, low=float(low), high=float(high), interval=f"{method}, logit scale{_few([one])}")
 
 
-def compared(first: Sequence[Placed], second: Sequence[Placed]) -> Comparison:
+def difference(first: Sequence[Placed], second: Sequence[Placed]) -> Comparison:
     """Mean over the first less mean over the second, each counting the same: two methods, or two sets of hospitals.
 
     Patients on both sides are paired, whatever the radiographs: their errors enter with their covariance. Two methods
