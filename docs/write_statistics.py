@@ -85,7 +85,10 @@ class Study:
 def drawn(
     setting: Setting, generator: np.random.Generator, shift: float, other: float, first_patient: int = 0
 ) -> Study:
-    """A study of patients numbered from there: scores are normal with variance 1 in each class, apart by `shift`, the second method's by `other`."""
+    """A study of patients numbered from `first_patient`.
+
+    Scores are normal with variance 1 in each class, apart by `shift`, the second method's by `other`.
+    """
     images = generator.integers(1, setting.most + 1, setting.n)
     owner = np.repeat(np.arange(setting.n), images)[: setting.n]
 
