@@ -134,6 +134,7 @@ class AuditedGroup:
         lung_masks: Same shape, 0 or 1.
         labels: (n,) 0 or 1.
         patients: Pseudonym of each row.
+        ids: Our own id of each radiograph, for the report; empty where nobody asks.
         hospital: Where they were taken; the name where nothing is said.
         pixel_mm: Height of a pixel of this grid, (n,), NaN where the radiograph's spacing is not known.
         is_seen: Whether its hospital was seen in training.
@@ -145,6 +146,7 @@ class AuditedGroup:
     lung_masks: Array
     labels: Array
     patients: list[str]
+    ids: list[str] = field(default_factory=list)
     hospital: str = ""
     is_seen: bool = True
     pixel_mm: Array | None = None

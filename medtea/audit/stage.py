@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from pydantic import Field as Bound
 from medtea.audit import probes
 from medtea.audit.asked import AuditedGroup, AuditedNetwork
 from medtea.audit.asking import Answer, ask_all
+from medtea.audit.pictures import pictures_of
 from medtea.audit.policy import Policy, overall
 from medtea.audit.probes.probe import Probe, ProbeOfSeveral
 from medtea.core import bay
@@ -42,7 +42,8 @@ class Settings(StrictSettings):
         probes: Files of medtea/audit/probes, each with its own settings.
         policy: The most that is let pass.
         radiographs: At most this many of each group are used.
-        pictures: Radiographs per group whose heatmaps the report shows.
+        pictures: Radiographs per group whose heatmaps the report shows: of either class a typical one, then the worst.
+        averaged: At most this many of each group have their heatmaps in the report's mean map; 0: there is none.
     """
 
     probes: dict[str, dict[str, Any]] = Bound(
@@ -58,7 +59,8 @@ class Settings(StrictSettings):
     )
     policy: Policy = Policy()
     radiographs: int = Bound(200, ge=1)
-    pictures: int = Bound(2, ge=0)
+    pictures: int = Bound(4, ge=0)
+    averaged: int = Bound(60, ge=0)
 
     @field_validator("probes", mode="before")
     @classmethod
@@ -102,7 +104,7 @@ def run(
         },
     )
     write_csv(artefact.folder / "outcomes.csv", [_as_row(outcome) for outcome in outcomes], TABLE)
-    pictures = _pictures(settings, asked, groups)
+    pictures = pictures_of(asked, groups, count=settings.pictures, averaged=settings.averaged)
     write_atomically(artefact.pictures, lambda file: np.savez(file, **pictures))
     work.tracker.artefact(artefact.outcomes)
     for network in asked:
@@ -154,6 +156,7 @@ def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsAr
                 np.asarray(masks[chosen]),
                 of_group["label"].to_numpy(dtype=int),
                 of_group["patient"].tolist(),
+                ids=of_group["radiograph"].tolist(),
                 hospital=str(of_group["hospital"].iloc[0]),
                 is_seen=of_group["role"].iloc[0] != Role.EXTERNAL,
                 columns={name: acquisition[name].to_numpy()[chosen] for name in STRATA},
@@ -189,24 +192,3 @@ def _as_row(outcome: dict[str, Any]) -> dict[str, Any]:
     control = outcome["control"] or {}
     row = outcome | outcome["estimate"] | {"control": control.get("value")}
     return {column: "" if row.get(column) is None else row[column] for column in TABLE}
-
-
-def _pictures(settings: Settings, asked: Sequence[AuditedNetwork], groups: Sequence[AuditedGroup]) -> dict[str, Any]:
-    """Arrays by "group number/what": the first radiographs of each class in turn, their masks, each network's maps."""
-    arrays: dict[str, Any] = {}
-    for number, group in enumerate(groups):
-        of_class = [np.flatnonzero(group.labels == label).tolist() for label in (1, 0)]
-        in_turn = [row for pair in itertools.zip_longest(*of_class) for row in pair if row is not None]
-        chosen = np.array(in_turn[: settings.pictures], dtype=int)
-        if len(chosen) == 0:
-            continue
-        pictures, masks = group.radiographs[chosen], group.lung_masks[chosen]
-        arrays |= {
-            f"{number}/name": np.array(group.name),
-            f"{number}/radiograph": pictures,
-            f"{number}/lung_mask": masks,
-        }
-        arrays[f"{number}/label"] = group.labels[chosen]
-        for network in asked:
-            arrays[f"{number}/heatmap/{network.name}"] = network.heatmaps(pictures, masks)
-    return arrays
