@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import Field as Bound
+from pydantic import field_validator
 
+from medtea.core.errors import ConfigError
 from medtea.core.names import (
     IndexArtefact,
     LungsArtefact,
@@ -17,11 +19,18 @@ from medtea.core.names import (
     TeacherArtefact,
 )
 from medtea.core.settings import StrictSettings
-from medtea.core.work import Stage, Work, read_json, write_atomically, write_json
-from medtea.evaluate.by_hospital import CONTROL, differences_to, gaps, headline, left_out, no_answers, scores_by_group
+from medtea.core.tracking import DatasetFacts
+from medtea.core.work import Stage, Work, digest_of, read_json, write_atomically, write_json
+from medtea.data.index import read_index
+from medtea.evaluate.by_hospital import OperatingPoint, headline, left_out, no_answers, scores_by_group
+from medtea.evaluate.cards import card_of, card_of_given
+from medtea.evaluate.datasets import datasets_of
+from medtea.evaluate.differences import CONTROL, between_hospitals, differences_to, gaps
+from medtea.evaluate.logged import metrics_of
 from medtea.evaluate.scores import score_all
+from medtea.training.given.model import Settings as GivenModel
+from medtea.training.score_given import digest_of_given
 
-OPERATING_POINT = "largest Youden index on IID validation radiographs, carried over"
 NO_OPERATING_POINT = "no answer: there are no validation radiographs of hospitals trained at, to choose a threshold on"
 
 
@@ -29,10 +38,29 @@ class Settings(StrictSettings):
     """How results are counted.
 
     Attributes:
-        replicates: Bootstrap draws of patients for every 95 % interval.
+        replicates: Bootstrap draws of patients for the 95 % interval of a number that has no closed form.
+        operating_point: How the threshold of binary rates is chosen on IID validation radiographs: "youden", or a
+            least "sensitivity" or "specificity" there.
+        target: That least sensitivity or specificity.
+        models: Networks that others trained, to be scored beside ours (see docs/given_models.md).
     """
 
     replicates: int = Bound(2000, ge=100)
+    operating_point: Literal["youden", "sensitivity", "specificity"] = "youden"
+    target: float = Bound(0.9, gt=0, lt=1)
+    models: tuple[GivenModel, ...] = ()
+
+    @field_validator("models")
+    @classmethod
+    def _distinct_names(cls, models: tuple[GivenModel, ...]) -> tuple[GivenModel, ...]:
+        names = [model.name for model in models]
+        if len(set(names)) < len(names):
+            raise ValueError("two models have one name; give each its own `name`")
+        return models
+
+    def without_places(self) -> Settings:
+        """The same without the models' paths: a path is of one machine, and a record names a model by its digest."""
+        return self.model_copy(update={"models": tuple(one.model_copy(update={"path": ""}) for one in self.models)})
 
 
 def run(
@@ -45,15 +73,24 @@ def run(
 ) -> ScoresArtefact:
     """Leave scores.csv and metrics.json.
 
-    AUROCs are logged as auroc/iid/<hospital> and auroc/ood/<hospital>; of several classes accuracy/iid/... and so on.
+    Every estimate is tracked by method and hospital, as auroc/ood/montgomery (see docs/tracking.md).
+
+    Raises:
+        ConfigError: a given model has the name of one of ours, cannot be opened, or does not fit.
     """
-    stage = work.stage("evaluate", settings, [index, *([lungs] if lungs else []), teacher, *students])
+    cards = {"teacher": card_of(teacher)} | {read_json(one.card)["name"]: card_of(one) for one in students}
+    twice = next((model.name for model in settings.models if model.name in cards), None)
+    if twice is not None:
+        raise ConfigError(f"evaluate.models: '{twice}' is the name of a network of this run. Give it another `name`.")
+    inputs = [index, *([lungs] if lungs else []), teacher, *students]
+    source = digest_of([digest_of_given(model) for model in settings.models]) if settings.models else ""
+    stage = work.stage("evaluate", settings.without_places(), inputs, source=source)
     artefact = ScoresArtefact(stage.folder)
     if stage.is_finished:
         return artefact
-    scores = score_all(index, lungs, teacher, students, work.device)
-    cards = {"teacher": _card(teacher)} | {read_json(one.card)["name"]: _card(one) for one in students}
-    leave(work, settings, stage, artefact, scores, cards)
+    scores = score_all(index, lungs, teacher, students, work.device, settings.models)
+    cards |= {model.name: card_of_given(model) for model in settings.models}
+    leave(work, settings, stage, artefact, scores, cards, datasets_of(read_index(index.index)))
     return artefact
 
 
@@ -64,6 +101,7 @@ def leave(
     artefact: ScoresArtefact,
     scores: pd.DataFrame,
     cards: Mapping[str, Mapping[str, Any]],
+    datasets: Sequence[DatasetFacts],
 ) -> None:
     """Write the scores and all numbers that follow from them, log them, and finish the stage.
 
@@ -74,51 +112,29 @@ def leave(
         artefact: Its folder.
         scores: One row per method and radiograph of validation and test (columns: medtea.evaluate.scores).
         cards: What is known of each method, by its name.
+        datasets: What the run was made of, for tracking.
     """
     write_atomically(artefact.scores, lambda file: file.write(scores.to_csv(index=False).encode()))
     draws = {"replicates": settings.replicates, "seed": work.seed}
-    entries = scores_by_group(scores, **draws)
-    write_json(
-        artefact.metrics,
-        {
-            "headline": headline(scores),
-            "methods": dict(cards),
-            "scores": entries,
-            "gaps": gaps(scores, **draws),
-            "differences_to_erm": differences_to(CONTROL, scores, **draws),
-            "left_out": left_out(scores),
-            "no_answer": no_answers(entries),
-            "interval": f"95 %, percentile bootstrap of patients, {settings.replicates} draws",
-            "operating_point": OPERATING_POINT if scores["split"].eq(Split.VALIDATION).any() else NO_OPERATING_POINT,
-        },
-    )
+    point = OperatingPoint(settings.operating_point, settings.target)
+    entries = scores_by_group(scores, **draws, point=point)
+    written = {
+        "headline": headline(scores),
+        "methods": dict(cards),
+        "scores": entries,
+        "gaps": gaps(scores),
+        "differences_to_erm": differences_to(CONTROL, scores),
+        "differences_between_hospitals": between_hospitals(scores),
+        "left_out": left_out(scores),
+        "no_answer": no_answers(entries),
+        "interval": f"95 % by patient; each number says which; a bootstrap has {settings.replicates} draws",
+        "operating_point": point.words if scores["split"].eq(Split.VALIDATION).any() else NO_OPERATING_POINT,
+    }
+    write_json(artefact.metrics, written)
+    work.tracker.datasets(datasets)
     for method in {entry["method"]: None for entry in entries}:
         with work.tracker.child(method, {}) as tracked:
-            tracked.metrics(_logged([entry for entry in entries if entry["method"] == method], headline(scores)))
+            tracked.metrics(metrics_of(method, written))
+            tracked.datasets(datasets)
     work.tracker.artefact(artefact.metrics)
     stage.finish(no_answer=no_answers(entries))
-
-
-def _card(artefact: TeacherArtefact | StudentArtefact) -> dict[str, Any]:
-    """What the report says of a network."""
-    card = read_json(artefact.card)
-    record = read_json(artefact.folder / "record.json")
-    return {
-        "sees": card["sees"],
-        "sees_at_inference": card["sees_at_inference"],
-        "network": card["network"],
-        "parameters": card["parameters"],
-        "seconds": record["seconds"],
-        "selection": card["selection"],
-        "options": card.get("options", {}),
-    }
-
-
-def _logged(entries: Sequence[dict[str, Any]], headline: str) -> dict[str, float | None]:
-    numbers: dict[str, float | None] = {}
-    for entry in entries:
-        place = f"{entry['role']}/{entry['group']}"
-        numbers[f"{headline}/{place}"] = entry[headline]["value"]
-        numbers[f"{headline}_low/{place}"] = entry[headline]["low"]
-        numbers[f"{headline}_high/{place}"] = entry[headline]["high"]
-    return numbers
