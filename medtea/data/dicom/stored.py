@@ -149,7 +149,7 @@ def _decoded(dataset: Dataset) -> NDArray[Any]:
     options: dict[str, Any] = {} if _is_coded(dataset) else {"bits_stored": dataset.BitsAllocated}
     options["view_only"] = True  # of the file's bytes where they are the pixels: nobody writes to it
     several = (dataset.get("NumberOfFrames") or 1) > 1
-    ours = _package(syntax)[1]
+    ours = plugin_for(syntax)
     for plugin in (ours, "") if ours in decoder.available_plugins else ("",):  # "": whichever of them can
         try:
             decoded, _ = decoder.as_array(dataset, index=0 if several else None, decoding_plugin=plugin, **options)
@@ -178,6 +178,11 @@ def _refuse_other_size(dataset: Dataset) -> None:
             f"PixelData (7FE0,0010) is coded as {size[0]} x {size[1]} pixels, and Rows x Columns is {dataset.Rows} x "
             f"{dataset.Columns}."
         )
+
+
+def plugin_for(syntax: UID) -> str:
+    """The plugin of pydicom that is asked first."""
+    return _package(syntax)[1]
 
 
 def _package(syntax: UID) -> tuple[str, str]:
