@@ -24,12 +24,12 @@ from medtea.audit import probes
 from medtea.core import bay
 from medtea.core.errors import ConfigError, DataError, MedteaError, UsageError, nearest
 from medtea.core.names import OutcomesArtefact, ScoresArtefact
+from medtea.core.pseudonyms import key_file, pseudonyms
 from medtea.core.settings import expand, override, parse, read_yaml, to_yaml
 from medtea.core.tracking import NullTracker, Tracker, sync
 from medtea.core.work import Work, code_commit, write_text
 from medtea.distil import methods
 from medtea.ingest import sources
-from medtea.ingest.deidentify import key_file, pseudonyms
 from medtea.ingest.dicomize import Dicomized, dicomize
 from medtea.ingest.pacs.cache import Shelf
 from medtea.ingest.pacs.check import Answer, look

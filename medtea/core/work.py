@@ -129,6 +129,12 @@ def digest_of(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def code_commit() -> str:
     """The git commit of the code, with '+' when files differ from it; 'unknown' outside a checkout."""
     folder = Path(__file__).resolve().parents[2]

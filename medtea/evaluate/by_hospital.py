@@ -14,16 +14,13 @@ import pandas as pd
 from medtea.core.names import Role, Split
 from medtea.core.seeds import numpy_generator
 from medtea.metrics.classification import prevalence, youden_threshold
-from medtea.metrics.intervals import (
-    Group,
+from medtea.metrics.intervals import Group, bootstrap_by_patient, difference_between_groups, paired_difference
+from medtea.metrics.weighted import (
     Statistic,
     accuracy_of,
     auroc_of,
     average_precision_of,
-    bootstrap_by_patient,
-    difference_between_groups,
     mean_of,
-    paired_difference,
     sensitivity_of,
     specificity_of,
 )

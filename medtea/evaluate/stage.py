@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 from pydantic import Field as Bound
 
 from medtea.core.names import (
     IndexArtefact,
     LungsArtefact,
     ScoresArtefact,
+    Split,
     StudentArtefact,
     TeacherArtefact,
 )
 from medtea.core.settings import StrictSettings
-from medtea.core.work import Work, read_json, write_atomically, write_json
+from medtea.core.work import Stage, Work, read_json, write_atomically, write_json
 from medtea.evaluate.by_hospital import CONTROL, differences_to, gaps, headline, left_out, no_answers, scores_by_group
 from medtea.evaluate.scores import score_all
+
+OPERATING_POINT = "largest Youden index on IID validation radiographs, carried over"
+NO_OPERATING_POINT = "no answer: there are no validation radiographs of hospitals trained at, to choose a threshold on"
 
 
 class Settings(StrictSettings):
@@ -47,6 +52,29 @@ def run(
     if stage.is_finished:
         return artefact
     scores = score_all(index, lungs, teacher, students, work.device)
+    cards = {"teacher": _card(teacher)} | {read_json(one.card)["name"]: _card(one) for one in students}
+    leave(work, settings, stage, artefact, scores, cards)
+    return artefact
+
+
+def leave(
+    work: Work,
+    settings: Settings,
+    stage: Stage,
+    artefact: ScoresArtefact,
+    scores: pd.DataFrame,
+    cards: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Write the scores and all numbers that follow from them, log them, and finish the stage.
+
+    Args:
+        work: The run.
+        settings: How results are counted.
+        stage: At work.
+        artefact: Its folder.
+        scores: One row per method and radiograph of validation and test (columns: medtea.evaluate.scores).
+        cards: What is known of each method, by its name.
+    """
     write_atomically(artefact.scores, lambda file: file.write(scores.to_csv(index=False).encode()))
     draws = {"replicates": settings.replicates, "seed": work.seed}
     entries = scores_by_group(scores, **draws)
@@ -54,14 +82,14 @@ def run(
         artefact.metrics,
         {
             "headline": headline(scores),
-            "methods": {"teacher": _card(teacher)} | {read_json(one.card)["name"]: _card(one) for one in students},
+            "methods": dict(cards),
             "scores": entries,
             "gaps": gaps(scores, **draws),
             "differences_to_erm": differences_to(CONTROL, scores, **draws),
             "left_out": left_out(scores),
             "no_answer": no_answers(entries),
             "interval": f"95 %, percentile bootstrap of patients, {settings.replicates} draws",
-            "operating_point": "largest Youden index on IID validation radiographs, carried over",
+            "operating_point": OPERATING_POINT if scores["split"].eq(Split.VALIDATION).any() else NO_OPERATING_POINT,
         },
     )
     for method in {entry["method"]: None for entry in entries}:
@@ -69,7 +97,6 @@ def run(
             tracked.metrics(_logged([entry for entry in entries if entry["method"] == method], headline(scores)))
     work.tracker.artefact(artefact.metrics)
     stage.finish(no_answer=no_answers(entries))
-    return artefact
 
 
 def _card(artefact: TeacherArtefact | StudentArtefact) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
+from medtea.core.pseudonyms import Pseudonyms
+from medtea.data.makers import maker_of, model_of, software_of
 from medtea.data.views import UNKNOWN
-from medtea.ingest.deidentify import Pseudonyms
-from medtea.ingest.makers import maker_of, model_of, software_of
 
 DECLARED = "declared"
 """Of `text_on_border`: BurnedInAnnotation or RecognizableVisualFeatures is YES."""

@@ -25,10 +25,10 @@ from pydicom.uid import (
 )
 
 from medtea.core.errors import DataError
+from medtea.core.pseudonyms import Pseudonyms
 from medtea.data.pixels import LARGEST_AREA, quiet_pydicom
 from medtea.data.views import NOT_FRONTAL, UNKNOWN, view_of
 from medtea.ingest.acquisition import facts_of, text_in
-from medtea.ingest.deidentify import Pseudonyms
 
 SOP_CLASSES = (
     ComputedRadiographyImageStorage,

@@ -11,11 +11,11 @@ import numpy as np
 
 from medtea.core.errors import ConfigError, DataError
 from medtea.core.progress import track
+from medtea.core.pseudonyms import Pseudonyms
 from medtea.core.work import write_atomically, write_csv
 from medtea.data.pixels import open_dicom
 from medtea.ingest.burned_in import says_burned_in, text_on_border
 from medtea.ingest.confidentiality import without_patient
-from medtea.ingest.deidentify import Pseudonyms
 from medtea.ingest.sources.source import files_below, why_closed
 
 TABLE = "deidentified.csv"

@@ -17,6 +17,7 @@ from medtea.core import bay
 from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.names import IndexArtefact, Role
 from medtea.core.progress import track
+from medtea.core.pseudonyms import Pseudonyms, pseudonyms
 from medtea.core.settings import StrictSettings, expand, parse
 from medtea.core.work import Work, write_atomically, write_csv
 from medtea.data.acquisition import write_acquisition, write_facts
@@ -28,7 +29,6 @@ from medtea.ingest.answers import answer_all
 from medtea.ingest.burned_in import TextPolicy
 from medtea.ingest.cluster import ClusterPool
 from medtea.ingest.decode import MASK, PICTURE, parts_of
-from medtea.ingest.deidentify import Pseudonyms, pseudonyms
 from medtea.ingest.duplicates import near_pairs
 from medtea.ingest.labels import UNMATCHED, Labels, LabelSettings, label_of
 from medtea.ingest.leaks import PAIR_COLUMNS, Policy, left_out, pair_rows, refuse_leak

@@ -14,92 +14,19 @@ has no width: it says that no error was seen, not that none can occur.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medtea.core.errors import DataError
-from medtea.metrics.classification import checked
+from medtea.metrics.estimates import Estimate, without_interval
+from medtea.metrics.weighted import Floats, Statistic, mean_of
 
-Floats = NDArray[np.float64]
 REPLICATES = 2000
-NAN = float("nan")
 # Entries of one block of weights (32 MB): bounds memory without a change in the draws.
 BLOCK = 4_000_000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval and what it rests on; NaN stands for "no answer".
-
-    n counts radiographs, n_positive those with label 1 (None where there are no labels). replicates_without_answer
-    were dropped from the interval; when they are more than half, or there is but one patient, low and high are NaN.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    n_patients: int
-    n_positive: int | None
-    replicates_without_answer: int
-
-    @property
-    def answered(self) -> bool:
-        """Whether there is a value."""
-        return not np.isnan(self.value)
-
-    @property
-    def has_interval(self) -> bool:
-        """Whether there is a value with an interval."""
-        return self.answered and not (np.isnan(self.low) or np.isnan(self.high))
-
-    def excludes(self, value: float) -> bool:
-        """Whether the interval is there and leaves the value out."""
-        return self.has_interval and not self.low <= value <= self.high
-
-    def text(self, *, signed: bool = False) -> str:
-        """The number in words: "0.87 (0.81 to 0.92)", "0.87 (no interval)" or "no answer"."""
-        if not self.answered:
-            return "no answer"
-        form = "{:+.2f}" if signed else "{:.2f}"
-        value, low, high = (form.format(number) for number in (self.value, self.low, self.high))
-        return f"{value} ({low} to {high})" if self.has_interval else f"{value} (no interval)"
-
-    def to_json(self) -> dict[str, float | int | None]:
-        """Fields by name; a number without an answer is null."""
-        numbers = {name: None if np.isnan(getattr(self, name)) else getattr(self, name) for name in _NUMBERS}
-        return numbers | {name: getattr(self, name) for name in _COUNTS}
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Estimate:
-        """The estimate that to_json wrote."""
-        numbers: dict[str, Any] = {name: NAN if fields[name] is None else float(fields[name]) for name in _NUMBERS}
-        return cls(**numbers, **{name: fields[name] for name in _COUNTS})
-
-
-_NUMBERS = ("value", "low", "high")
-_COUNTS = ("n", "n_patients", "n_positive", "replicates_without_answer")
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """A number of n rows that is defined for weighted rows as well.
-
-    compute takes weights (replicates, n) and returns (replicates,), NaN where the weighted rows have no answer.
-    """
-
-    compute: Callable[[Floats], Floats]
-    n: int
-    n_positive: int | None = None
-
-    @property
-    def value(self) -> float:
-        """The number itself: every row counts once."""
-        return float(self.compute(np.ones((1, self.n)))[0]) if self.n else NAN
 
 
 @dataclass(frozen=True)
@@ -108,60 +35,6 @@ class Group:
 
     patients: Sequence[str]
     statistic: Statistic
-
-
-def auroc_of(labels: ArrayLike, scores: ArrayLike) -> Statistic:
-    """AUROC; ties count half."""
-    label, score = checked(labels, scores)
-    order, starts = _tied_runs(score)
-
-    def compute(weights: Floats) -> Floats:
-        positives, negatives = _per_run(weights, label, order, starts)
-        below = np.cumsum(negatives, axis=1) - negatives / 2
-        return _ratio((positives * below).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1))
-
-    return Statistic(compute, label.size, int(label.sum()))
-
-
-def average_precision_of(labels: ArrayLike, scores: ArrayLike) -> Statistic:
-    """Average precision: sum over thresholds of recall gained times precision; no answer with one class only."""
-    label, score = checked(labels, scores)
-    order, starts = _tied_runs(-score)
-
-    def compute(weights: Floats) -> Floats:
-        positives, negatives = _per_run(weights, label, order, starts)
-        called = np.cumsum(positives, axis=1)
-        precision = called / np.maximum(called + np.cumsum(negatives, axis=1), 1)
-        found = np.where(negatives.sum(axis=1) > 0, positives.sum(axis=1), 0)
-        return _ratio((positives * precision).sum(axis=1), found)
-
-    return Statistic(compute, label.size, int(label.sum()))
-
-
-def accuracy_of(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Statistic:
-    """Share of rows called rightly when score >= threshold means 1; no answer without a threshold (NaN)."""
-    label, score = checked(labels, scores)
-    return _share_of((score >= threshold) == label, np.ones_like(label), label, threshold)
-
-
-def sensitivity_of(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Statistic:
-    """Share of positives with score >= threshold; no answer without a threshold (NaN)."""
-    label, score = checked(labels, scores)
-    return _share_of(score >= threshold, label == 1, label, threshold)
-
-
-def specificity_of(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Statistic:
-    """Share of negatives with score < threshold; no answer without a threshold (NaN)."""
-    label, score = checked(labels, scores)
-    return _share_of(score < threshold, label == 0, label, threshold)
-
-
-def mean_of(values: ArrayLike) -> Statistic:
-    """Mean over rows. Every value must be finite: rows without an answer are left out before, and counted."""
-    value = np.asarray(values, dtype=np.float64)
-    if value.ndim != 1 or not np.isfinite(value).all():
-        raise DataError("mean_of takes one finite value per row; leave rows without an answer out and count them.")
-    return Statistic(lambda weights: _ratio(weights @ value, weights.sum(axis=1)), value.size)
 
 
 def bootstrap_by_patient(
@@ -293,11 +166,6 @@ class Drawn:
         return _with_interval(_counted(members, float(values.mean())), numbers.mean(axis=0))
 
 
-def without_interval(value: float, *, n: int, n_patients: int, n_positive: int | None = None) -> Estimate:
-    """A number for which no interval was computed."""
-    return Estimate(value, NAN, NAN, n, n_patients, n_positive, 0)
-
-
 def _estimate(
     groups: Sequence[Group],
     combine: Callable[[Sequence[Floats]], Floats],
@@ -385,31 +253,3 @@ def _answered_mean(patients: Sequence[str], values: Floats) -> tuple[Sequence[st
         raise DataError(f"There are {names.size} patients for values of shape {values.shape}; give one value per row.")
     answered = np.isfinite(values)
     return names[answered].tolist(), mean_of(values[answered])
-
-
-def _share_of(part: NDArray[Any], whole: NDArray[Any], label: NDArray[np.int64], threshold: float) -> Statistic:
-    weighed = np.asarray(whole, dtype=np.float64) * (0.0 if np.isnan(threshold) else 1.0)
-    counted = weighed * np.asarray(part, dtype=np.float64)
-    return Statistic(lambda weights: _ratio(weights @ counted, weights @ weighed), label.size, int(label.sum()))
-
-
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
-
-
-def _tied_runs(scores: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    # Rows in rising order, and where each run of equal scores starts.
-    order = np.argsort(scores, kind="stable")
-    rising = scores[order]
-    new = np.ones(rising.size, dtype=bool)
-    new[1:] = rising[1:] != rising[:-1]
-    return order, np.flatnonzero(new)
-
-
-def _per_run(
-    weights: Floats, label: NDArray[np.int64], order: NDArray[np.int64], starts: NDArray[np.int64]
-) -> tuple[Floats, Floats]:
-    rising = weights[:, order]
-    positive = rising * label[order]
-    positives = np.add.reduceat(positive, starts, axis=1)
-    return positives, np.add.reduceat(rising, starts, axis=1) - positives

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medtea.core.errors import RecordError
-from medtea.metrics.intervals import Estimate, without_interval
+from medtea.metrics.estimates import Estimate, without_interval
 
 NAN = float("nan")
 

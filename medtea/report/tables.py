@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from medtea.core.names import Field
-from medtea.metrics.intervals import Estimate
+from medtea.metrics.estimates import Estimate
 from medtea.report.contents import Contents, Metrics, Outcome, Score, SegmenterRow
 
 RELEVANCE_PROBE = "background_relevance"

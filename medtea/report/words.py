@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from medtea.metrics.intervals import Estimate
+from medtea.metrics.estimates import Estimate
 from medtea.report.contents import Contents, Gap, Metrics, Outcome, Score
 from medtea.report.seeds_tables import Record, in_digits
 from medtea.report.tables import listed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from medtea.core import work
 from medtea.core.errors import ConfigError
 from medtea.training.zero_shot import Activation
 
@@ -31,8 +31,7 @@ def digest_of_file(path: str) -> str:
         ConfigError: it cannot be read.
     """
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return work.digest_of_file(Path(path))
     except OSError as error:
         raise ConfigError(f"{WHERE}: a file cannot be read ({type(error).__name__}). Give its path.") from error
 

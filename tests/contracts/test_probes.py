@@ -19,7 +19,7 @@ from medtea.core import bay
 from medtea.core.errors import ConfigError
 from medtea.core.settings import StrictSettings, parse
 from medtea.data.marks import Mark
-from medtea.metrics.intervals import Estimate
+from medtea.metrics.estimates import Estimate
 
 Array = np.ndarray[Any, Any]
 SIZE, COUNT = 32, 60

@@ -16,13 +16,13 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from medtea.core.errors import RecordError
+from medtea.core.pseudonyms import Pseudonyms
 from medtea.data.acquisition import COLUMNS, read_acquisition, write_acquisition
 from medtea.data.dicom_files import VENDORS, write_radiograph
 from medtea.data.index import read_index
+from medtea.data.makers import MAKERS, PRODUCT_WORDS, maker_of, model_of, software_of
 from medtea.data.pixels import quiet_pydicom
 from medtea.ingest.acquisition import facts_of, row_of
-from medtea.ingest.deidentify import Pseudonyms
-from medtea.ingest.makers import MAKERS, PRODUCT_WORDS, maker_of, model_of, software_of
 from medtea.ingest.stage import Settings, run
 
 NAMES = Pseudonyms(b"a key of sixteen characters or more")

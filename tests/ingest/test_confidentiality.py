@@ -15,11 +15,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from medtea.core.errors import ConfigError, DataError
+from medtea.core.pseudonyms import Pseudonyms
 from medtea.data.dicom_files import VENDORS, Vendor, write_radiograph
 from medtea.data.phantom import draw_phantom
 from medtea.data.reader import read_radiograph
 from medtea.ingest.confidentiality import TERMS, kept_keywords, without_patient
-from medtea.ingest.deidentify import Pseudonyms
 from medtea.ingest.release import TABLE, code_of, release
 from medtea.ingest.sources.dicom_tree import Settings, Source
 from medtea.ingest.sources.source import Candidate

@@ -12,21 +12,16 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medtea.core.errors import DataError
 from medtea.metrics import classification, intervals
-from medtea.metrics.intervals import (
-    Drawn,
-    Estimate,
-    Group,
+from medtea.metrics.estimates import Estimate, without_interval
+from medtea.metrics.intervals import Drawn, Group, bootstrap_by_patient, difference_between_groups, paired_difference
+from medtea.metrics.weighted import (
     Statistic,
     accuracy_of,
     auroc_of,
     average_precision_of,
-    bootstrap_by_patient,
-    difference_between_groups,
     mean_of,
-    paired_difference,
     sensitivity_of,
     specificity_of,
-    without_interval,
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from medtea.metrics.intervals import Estimate
+from medtea.metrics.estimates import Estimate
 from medtea.report.contents import (
     Contents,
     read_metrics,

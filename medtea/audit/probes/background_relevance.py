@@ -8,8 +8,9 @@ import numpy as np
 
 from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork, Outcome
 from medtea.core.settings import StrictSettings
+from medtea.metrics.estimates import Estimate
 from medtea.metrics.heatmaps import area_outside, relevance_outside
-from medtea.metrics.intervals import Estimate, bootstrap_by_patient
+from medtea.metrics.intervals import bootstrap_by_patient
 
 
 class Settings(StrictSettings):

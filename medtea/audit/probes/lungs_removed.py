@@ -10,7 +10,9 @@ from scipy import ndimage
 
 from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork, Outcome
 from medtea.core.settings import StrictSettings
-from medtea.metrics.intervals import Estimate, auroc_of, bootstrap_by_patient
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient
+from medtea.metrics.weighted import auroc_of
 
 
 class Settings(StrictSettings):

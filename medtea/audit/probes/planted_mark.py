@@ -12,7 +12,8 @@ from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Outco
 from medtea.core.errors import nearest
 from medtea.core.settings import StrictSettings
 from medtea.data.marks import CORNERS, Mark
-from medtea.metrics.intervals import Estimate, bootstrap_by_patient, paired_difference
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient, paired_difference
 
 
 class Settings(StrictSettings):

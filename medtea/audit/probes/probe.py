@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from torch import nn
 
 from medtea.lrp import HeatmapPass
-from medtea.metrics.intervals import Estimate
+from medtea.metrics.estimates import Estimate
 from medtea.training.predict import predict_heatmaps, predict_logits, score
 
 Array = np.ndarray[Any, Any]

@@ -40,6 +40,10 @@ class Pseudonyms:
         """A letter s and 12 hexadecimal digits, as for a patient."""
         return self._code("s", hospital, raw)
 
+    def radiograph(self, raw: str, *, hospital: str = "") -> str:
+        """A letter r and 12 hexadecimal digits, as for a patient, for a name that others gave an image."""
+        return self._code("r", hospital, raw)
+
     def device(self, kind: str, raw: str, *, hospital: str = "") -> str:
         """A letter d and 12 hexadecimal digits for a station's name or a detector's number; `kind` keeps them apart."""
         return self._code("d", hospital, f"{kind}/{raw.strip()}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medtea.core.errors import ConfigError
-from medtea.ingest.deidentify import Pseudonyms, key_file, pseudonyms
+from medtea.core.pseudonyms import Pseudonyms, key_file, pseudonyms
 
 KEY = b"a key of sixteen characters or more"
 
