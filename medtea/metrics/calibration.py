@@ -88,7 +88,6 @@ def recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
     if np.ptp(value) == 0:
         return Recalibration(NAN, NAN, label.size, positive, "all validation radiographs have the same score")
     target = np.where(label == 1, (positive + 1) / (positive + 2), 1 / (label.size - positive + 2))
-    # In units of the spread, so that logits of any size are solved alike.
     middle, spread = float(value.mean()), float(value.std())
     design = np.stack([np.ones_like(value), (value - middle) / spread], axis=1)
     intercept, slope = fit_logistic(design, target[None], 1 - target[None])[0]
@@ -114,8 +113,16 @@ def slope(cells: Cells) -> Floats:
     References:
         Cox, Biometrika 45, 1958; Albert & Anderson, Biometrika 71, 1984 (separation).
     """
-    design = np.stack([np.ones_like(cells.values), cells.values], axis=1)
-    return np.where(overlap(cells), fit_logistic(design, cells.positives, cells.negatives)[:, 1], np.nan)
+    middle, spread = _units(cells)
+    design = np.stack([np.ones_like(cells.values), (cells.values - middle) / spread], axis=1)
+    found = fit_logistic(design, cells.positives, cells.negatives)[:, 1] / spread
+    return np.where(overlap(cells), found, np.nan)
+
+
+def _units(cells: Cells) -> tuple[float, float]:
+    # Middle and spread of the logits: in these units logits of any size are solved alike.
+    spread = float(cells.values.std()) if cells.values.size else 0.0
+    return (float(cells.values.mean()), spread) if spread > 0 else (0.0, 1.0)
 
 
 def overlap(cells: Cells) -> NDArray[np.bool_]:
@@ -231,11 +238,13 @@ def curves(rows: Sampled, moves: list[Recalibration]) -> list[Curve | None]:
         return [None for _ in moves]
     totals = whole.totals[0].astype(int)
     rarer = min(rows.n_positive, rows.n - rows.n_positive)
-    knots = knots_of(np.repeat(whole.values, totals), 4 if rarer >= FOR_FOUR_KNOTS else 3)
-    own = fit_logistic(spline_design(whole.values, knots), whole.positives, whole.negatives)
-    others = fit_logistic(spline_design(drawn.values, knots), drawn.positives, drawn.negatives)
+    middle, spread = _units(whole)
+    knots = knots_of(np.repeat((whole.values - middle) / spread, totals), 4 if rarer >= FOR_FOUR_KNOTS else 3)
+    designs = [spline_design((cells.values - middle) / spread, knots) for cells in (whole, drawn)]
+    own = fit_logistic(designs[0], whole.positives, whole.negatives)[0]
+    others = fit_logistic(designs[1], drawn.positives, drawn.negatives)
     others = others[overlap(drawn) & ~np.isnan(others).any(axis=1)]
-    return [_curve(whole, knots, own[0], others, move, len(drawn.positives)) for move in moves]
+    return [_curve(whole, knots, own, others, move, len(drawn.positives)) for move in moves]
 
 
 def _curve(
@@ -246,7 +255,8 @@ def _curve(
     moved = move.intercept + move.slope * whole.values
     score = np.linspace(expit(moved.min()), expit(moved.max()), GRID)
     points = (logit(np.clip(score, NEAREST, 1 - NEAREST)) - move.intercept) / move.slope
-    design = spline_design(points, knots)
+    middle, spread = _units(whole)
+    design = spline_design((points - middle) / spread, knots)
     observed = expit(design @ own)
     low = high = np.full(GRID, np.nan)
     if 2 * len(others) >= replicates > 0:
