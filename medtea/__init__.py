@@ -14,7 +14,7 @@ teach      index, lung masks                       teacher.safetensors, bank/ (a
 distil     index, teacher                          per method: student.safetensors, history.csv, card.json
 evaluate   index, lung masks, teacher, students    scores.csv, metrics.json
 audit      index, lung masks, teacher, students    outcomes.json, outcomes.csv
-report     all of the above                        report.html, table.md, figures/
+report     all of the above                        report.html, .md, .json, figures/
 =========  ======================================  ====================================================================
 
 Floors, each of which knows only those before it: `core`; `data`, `lrp`, `metrics`; `explain`, `training`; the wings,

@@ -51,6 +51,7 @@ from medtea.ingest.sources.source import Candidate, Refused, file_digest
 from medtea.ingest.stage import Settings as IngestSettings
 from medtea.lrp import cotangents
 from medtea.plant.stage import Settings as PlantSettings
+from medtea.report import sections
 from medtea.scenes import sets
 from medtea.training.loop import LoopSettings, train
 from medtea.training.networks import BACKBONES, build_classifier, head_of
@@ -80,7 +81,7 @@ def test_every_decision_is_listed_once_under_its_number() -> None:
 
 # ---- the guides: their files, put into the bays as the reader would
 
-BAYS = {"add_a_method": methods, "add_a_source": sources, "add_a_probe": probes}
+BAYS = {"add_a_method": methods, "add_a_source": sources, "add_a_probe": probes, "add_a_section": sections}
 FILE = re.compile(r"^Write `(medtea/[\w/]+)/(\w+)\.py`:\n\n```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 YAML = re.compile(r"^```yaml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

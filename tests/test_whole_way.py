@@ -32,7 +32,14 @@ ARTEFACTS = {
     "distil/erm": {"student.safetensors", "card.json", "history.csv"},
     "evaluate": {"scores.csv", "metrics.json"},
     "audit": {"outcomes.json", "outcomes.csv", "pictures.npz"},
-    "report": {"report.html", "table.md", "figures/forest.svg", "figures/slope.svg", "figures/montage.svg"},
+    "report": {
+        "report.html",
+        "report.md",
+        "report.json",
+        "figures/forest.svg",
+        "figures/slope.svg",
+        "figures/montage.svg",
+    },
 }
 
 
@@ -221,7 +228,7 @@ def test_one_parent_run_and_a_child_per_network_are_tracked(finished: Path) -> N
         assert logged == pytest.approx(entry["auroc"]["value"])
     assert "dice/hillcrest" in runs["segmenter"]["metrics"]
     artefacts = {path.name for path in (finished / "mlartifacts" / parent["id"] / "artifacts").iterdir()}
-    assert {"report.html", "table.md", "metrics.json", "outcomes.json", "flow.csv", "figures"} <= artefacts
+    assert {"report.html", "report.md", "metrics.json", "outcomes.json", "flow.csv", "figures"} <= artefacts
 
 
 def test_a_run_whose_stage_raises_is_tracked_as_failed(tmp_path: Path) -> None:

@@ -216,6 +216,16 @@ class ReportArtefact(Artefact):
         return self.folder / "report.html"
 
     @property
-    def table(self) -> Path:
-        """The headline table as Markdown."""
-        return self.folder / "table.md"
+    def markdown(self) -> Path:
+        """The same as Markdown."""
+        return self.folder / "report.md"
+
+    @property
+    def json(self) -> Path:
+        """The same as JSON: sections, and blocks by their kind."""
+        return self.folder / "report.json"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of its figures: NAME.svg, with its numbers in NAME.csv."""
+        return self.folder / "figures"

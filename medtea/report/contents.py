@@ -14,6 +14,8 @@ from medtea.core.errors import RecordError
 from medtea.metrics.estimates import Estimate, without_interval
 
 NAN = float("nan")
+METRICS = "evaluate/metrics.json"
+OUTCOMES = "audit/outcomes.json"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Score:
-    """One method at one group; role is "iid", "ood" or another word. None: not computed."""
+    """One method at one group; role is "iid", "ood" or another word. None: not computed. record: where it stands."""
 
     method: str
     group: str
@@ -43,6 +45,7 @@ class Score:
     specificity: Estimate | None
     prevalence: float
     threshold: float = NAN
+    record: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Gap:
     iid: tuple[str, ...]
     ood: tuple[str, ...]
     difference: Estimate
+    record: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class DifferenceToErm:
     method: str
     group: str
     difference: Estimate
+    record: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,7 @@ class Outcome:
     control: Estimate | None
     sentence: str
     void_when: str
+    record: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,11 +147,28 @@ class Picture:
 
 @dataclass(frozen=True)
 class Contents:
-    """Everything on the page. notes are further limits, in sentences, that only the caller can know."""
+    """Everything on the page.
+
+    Attributes:
+        title: The heading.
+        task: What was to be told apart.
+        metrics: The part of evaluate's metrics.json that every run has, as typed rows.
+        written: The same file as it was written, with every key that a wing's file put there.
+        outcomes: What the audit found.
+        questions: What each probe asks.
+        segmenter: The segmenter per hospital.
+        flow: flow.csv of ingest.
+        refused: refused.csv of ingest.
+        pictures: Radiographs with heatmaps.
+        provenance: Who made this, with what.
+        settings: Filled in, as YAML.
+        notes: Further limits, in sentences, that only the caller can know.
+    """
 
     title: str
     task: str
     metrics: Metrics
+    written: Mapping[str, Any] = field(default_factory=dict)
     outcomes: tuple[Outcome, ...] = ()
     questions: Mapping[str, str] = field(default_factory=dict)
     segmenter: tuple[SegmenterRow, ...] = ()
@@ -163,17 +186,28 @@ def read_metrics(written: Mapping[str, Any]) -> Metrics:
     Raises:
         RecordError: a field is missing.
     """
-    with _Naming("evaluate/metrics.json"):
+    with _Naming(METRICS):
         return Metrics(
             methods=tuple(_method(name, card) for name, card in written["methods"].items()),
-            scores=tuple(_score(row) for row in written["scores"]),
+            scores=tuple(_score(row, f"{METRICS}#/scores/{place}") for place, row in enumerate(written["scores"])),
             gaps=tuple(
-                Gap(row["method"], _names(row["iid"]), _names(row["ood"]), Estimate.from_json(row["difference"]))
-                for row in written.get("gaps", ())
+                Gap(
+                    row["method"],
+                    _names(row["iid"]),
+                    _names(row["ood"]),
+                    Estimate.from_json(row["difference"]),
+                    f"{METRICS}#/gaps/{place}",
+                )
+                for place, row in enumerate(written.get("gaps", ()))
             ),
             differences_to_erm=tuple(
-                DifferenceToErm(row["method"], row["group"], Estimate.from_json(row["difference"]))
-                for row in written.get("differences_to_erm", ())
+                DifferenceToErm(
+                    row["method"],
+                    row["group"],
+                    Estimate.from_json(row["difference"]),
+                    f"{METRICS}#/differences_to_erm/{place}",
+                )
+                for place, row in enumerate(written.get("differences_to_erm", ()))
             ),
             left_out=tuple(LeftOut(row["group"], int(row["n"]), row["reason"]) for row in written.get("left_out", ())),
             interval=written.get("interval", Metrics.interval),
@@ -187,7 +221,7 @@ def read_outcomes(written: Mapping[str, Any]) -> tuple[Outcome, ...]:
     Raises:
         RecordError: a field is missing.
     """
-    with _Naming("audit/outcomes.json"):
+    with _Naming(OUTCOMES):
         return tuple(
             Outcome(
                 probe=row["probe"],
@@ -198,8 +232,9 @@ def read_outcomes(written: Mapping[str, Any]) -> tuple[Outcome, ...]:
                 control=_maybe(row.get("control")),
                 sentence=row.get("sentence", ""),
                 void_when=row.get("void_when", ""),
+                record=f"{OUTCOMES}#/outcomes/{place}",
             )
-            for row in written["outcomes"]
+            for place, row in enumerate(written["outcomes"])
         )
 
 
@@ -265,7 +300,7 @@ def _method(name: str, card: Mapping[str, Any]) -> Method:
     )
 
 
-def _score(row: Mapping[str, Any]) -> Score:
+def _score(row: Mapping[str, Any], record: str) -> Score:
     more = {
         name: _maybe(row.get(name), like=row["auroc"])
         for name in ("average_precision", "accuracy", "sensitivity", "specificity")
@@ -277,6 +312,7 @@ def _score(row: Mapping[str, Any]) -> Score:
         auroc=Estimate.from_json(row["auroc"]),
         prevalence=_number(row.get("prevalence")),
         threshold=_number(row.get("threshold")),
+        record=record,
         **more,
     )
 

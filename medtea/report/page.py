@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from medtea.report.blocks import Section
 from medtea.report.contents import Contents
 from medtea.report.drawing import inline
-from medtea.report.figures import forest_plot, montage, slope_plot
+from medtea.report.sections.section import read_sections
 from medtea.report.seeds_figure import order_of, seeds_plot
 from medtea.report.seeds_tables import Record, seeds_tables
-from medtea.report.tables import (
-    difference_table,
-    flow_table,
-    gap_table,
-    main_table,
-    method_table,
-    operating_table,
-    outcome_table,
-    refused_table,
-    segmenter_table,
-)
-from medtea.report.words import findings, limits, seeds_findings, void
+from medtea.report.words import seeds_findings
 
 _TEMPLATES = Environment(
     loader=PackageLoader("medtea.report", package_path=""),
@@ -30,6 +22,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_TEMPLATES.filters["drawn"] = lambda svg: Markup(inline(svg))
 
 
 def seeds_page(record: Record, title: str) -> str:
@@ -52,33 +45,9 @@ def _style() -> Markup:
     return Markup(_TEMPLATES.loader.get_source(_TEMPLATES, "page.css")[0])  # type: ignore[union-attr]
 
 
-def page(contents: Contents) -> str:
+def page(contents: Contents, sections: Sequence[Section] | None = None) -> str:
     """The whole page. Every name is shown as text, whatever it holds."""
-    metrics = contents.metrics
-    probes = dict.fromkeys(outcome.probe for outcome in contents.outcomes)
+    shown = read_sections(contents) if sections is None else sections
     return _TEMPLATES.get_template("page.html").render(
-        contents=contents,
-        style=_style(),
-        main=main_table(metrics, contents.outcomes),
-        findings=findings(metrics),
-        forest=Markup(inline(forest_plot(metrics))),
-        slope=Markup(inline(slope_plot(metrics))),
-        differences=[table for table in (gap_table(metrics), difference_table(metrics)) if table.rows],
-        operating=operating_table(metrics),
-        thresholds={s.method: s.threshold for s in metrics.scores if s.threshold == s.threshold},
-        montage=montage(contents.pictures),
-        segmenter=segmenter_table(contents.segmenter),
-        flow=flow_table(contents.flow),
-        refused=refused_table(contents.refused),
-        probes=[
-            {
-                "table": outcome_table(probe, contents.outcomes),
-                "question": contents.questions.get(probe, ""),
-                "sentences": [o.sentence for o in contents.outcomes if o.probe == probe and o.sentence],
-                "void": void(contents.outcomes, probe),
-            }
-            for probe in probes
-        ],
-        methods=method_table(metrics),
-        limits=limits(contents),
+        title=contents.title, task=contents.task, sections=shown, style=_style()
     )

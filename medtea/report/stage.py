@@ -1,4 +1,4 @@
-"""Everything the run found on one HTML page, and its tables as Markdown."""
+"""Everything the run found, in sections: as one HTML page, as Markdown and as JSON, with its figures beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from medtea.core.names import (
     ScoresArtefact,
 )
 from medtea.core.settings import StrictSettings, to_yaml
-from medtea.core.work import Work, provenance, read_json, write_text
+from medtea.core.work import Work, provenance, read_json, write_csv, write_json, write_text
+from medtea.report.as_json import json_of
+from medtea.report.blocks import figures_of
 from medtea.report.contents import (
     Contents,
     read_metrics,
@@ -27,9 +29,10 @@ from medtea.report.contents import (
     read_questions,
     read_segmenter,
 )
-from medtea.report.figures import forest_plot, montage_svg, slope_plot
+from medtea.report.markdown import markdown_of
 from medtea.report.page import page
-from medtea.report.tables import main_table, markdown_tables, to_terminal
+from medtea.report.sections.section import read_sections
+from medtea.report.tables import main_table, to_terminal
 
 
 class Settings(StrictSettings):
@@ -56,17 +59,22 @@ def run(
     outcomes: OutcomesArtefact,
     settings_of_run: dict[str, Any],
 ) -> ReportArtefact:
-    """Leave report.html, table.md and, each as a file of its own, the figures."""
+    """Leave report.html, report.md, report.json and, each as SVG with its numbers as CSV, the figures."""
     stage = work.stage("report", settings, [index, lungs, scores, outcomes])
     artefact = ReportArtefact(stage.folder)
     if stage.is_finished:
         return artefact
     contents = _contents(work, settings, index, lungs, scores, outcomes, settings_of_run)
-    write_text(artefact.page, page(contents))
-    write_text(artefact.table, _markdown(contents))
-    for name, svg in _figures(contents).items():
-        write_text(artefact.folder / "figures" / f"{name}.svg", svg)
-    for path in (artefact.page, artefact.table, artefact.folder / "figures"):
+    sections = read_sections(contents)
+    write_text(artefact.page, page(contents, sections))
+    write_text(artefact.markdown, markdown_of(settings.title, settings.task, sections))
+    write_json(artefact.json, json_of(settings.title, settings.task, sections))
+    for figure in figures_of(sections):
+        write_text(artefact.figures / f"{figure.name}.svg", figure.svg)
+        columns = figure.numbers.columns
+        rows = [dict(zip(columns, row, strict=True)) for row in figure.numbers.rows]
+        write_csv(artefact.figures / f"{figure.name}.csv", rows, columns)
+    for path in (artefact.page, artefact.markdown, artefact.json, artefact.figures):
         work.tracker.artefact(path)
     stage.finish()
     return artefact
@@ -81,13 +89,14 @@ def _contents(
     outcomes: OutcomesArtefact,
     settings_of_run: dict[str, Any],
 ) -> Contents:
-    audited = read_json(outcomes.outcomes)
+    audited, written = read_json(outcomes.outcomes), read_json(scores.metrics)
     with np.load(outcomes.pictures, allow_pickle=False) as arrays:
         pictures = read_pictures(dict(arrays))
     return Contents(
         title=settings.title,
         task=settings.task,
-        metrics=read_metrics(read_json(scores.metrics)),
+        metrics=read_metrics(written),
+        written=written,
         outcomes=read_outcomes(audited),
         questions=read_questions(audited),
         segmenter=read_segmenter(read_json(lungs.metrics)),
@@ -100,12 +109,6 @@ def _contents(
     )
 
 
-def _figures(contents: Contents) -> dict[str, str]:
-    """The page's figures as SVG; no montage where the audit kept no pictures."""
-    figures = {"forest": forest_plot(contents.metrics), "slope": slope_plot(contents.metrics)}
-    return figures | ({"montage": montage_svg(contents.pictures)} if contents.pictures else {})
-
-
 def _provenance(work: Work, artefacts: Sequence[Artefact]) -> dict[str, str]:
     """Who made this, with what: one line each."""
     made = provenance()
@@ -115,14 +118,6 @@ def _provenance(work: Work, artefacts: Sequence[Artefact]) -> dict[str, str]:
         facts["GPU"] = made["machine"]["gpu"]
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     return facts | {f"digest of {artefact.folder.name}": artefact.digest[:16] for artefact in artefacts}
-
-
-def _markdown(contents: Contents) -> str:
-    facts = "".join(f"- {name}: {value}\n" for name, value in contents.provenance.items())
-    return (
-        f"# {contents.title}\n\n{contents.task}\n\n{markdown_tables(contents)}\n"
-        f"Made with:\n\n{facts}\nSettings:\n\n```yaml\n{contents.settings}```\n"
-    )
 
 
 def print_table(scores: ScoresArtefact, outcomes: OutcomesArtefact, show: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pandas as pd
 from rich.table import Table as RichTable
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from medtea.core.names import Field
 from medtea.metrics.estimates import Estimate
-from medtea.report.contents import Contents, Metrics, Outcome, Score, SegmenterRow
+from medtea.report.contents import Metrics, Outcome, Score, SegmenterRow
 
 RELEVANCE_PROBE = "background_relevance"
 NO_ANSWER = "no answer"
@@ -24,11 +25,21 @@ _FIELDS = {str(field): place for place, field in enumerate(Field)}
 
 @dataclass(frozen=True)
 class Cell:
-    """A number or word, with what belongs beside it in smaller type; bad marks what a reader must not overlook."""
+    """A number or word, with what belongs beside it in smaller type; bad marks what a reader must not overlook.
+
+    Attributes:
+        text: What is read.
+        detail: Its interval, or another addition.
+        bad: Shown as a warning.
+        record: Where the number comes from: "evaluate/metrics.json#/scores/3/auroc".
+        rests_on: Counts that it rests on, in words: "n 120, 60 positive, 100 patients".
+    """
 
     text: str
     detail: str = ""
     bad: bool = False
+    record: str = ""
+    rests_on: str = ""
 
     def __str__(self) -> str:
         """Both in one line, the detail in brackets."""
@@ -49,6 +60,7 @@ class Column:
 class Table:
     """A caption, columns and rows of cells; the first cell of a row names it."""
 
+    kind: ClassVar[str] = "table"
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -79,25 +91,35 @@ def main_table(metrics: Metrics, outcomes: Sequence[Outcome] = ()) -> Table:
 def operating_table(metrics: Metrics) -> Table:
     """Each method and group: average precision beside the prevalence, and the rates at the carried-over threshold."""
     columns = [Column("method"), Column("group")]
-    heads = ("average precision", "prevalence", "accuracy", "sensitivity", "specificity")
+    heads = ("n", "average precision", "prevalence", "accuracy", "sensitivity", "specificity")
     columns += [Column(head, numeric=True) for head in heads]
     rows = []
     for group, role in metrics.groups.items():
         for name in metrics.names:
             score = metrics.score(name, group)
             if score is not None:
-                rates = (score.accuracy, score.sensitivity, score.specificity)
-                cells = [Cell(name), Cell(group, tag(role)), number(score.average_precision)]
-                cells += [Cell(_plain(score.prevalence)), *(number(rate) for rate in rates)]
+                made = {
+                    what: number(getattr(score, what), record=f"{score.record}/{what}")
+                    for what in ("average_precision", "accuracy", "sensitivity", "specificity")
+                }
+                cells = [Cell(name), Cell(group, tag(role)), Cell(str(score.auroc.n)), made.pop("average_precision")]
+                cells += [Cell(_plain(score.prevalence), record=f"{score.record}/prevalence"), *made.values()]
                 rows.append(tuple(cells))
     return Table("Average precision and the rates at one threshold", tuple(columns), tuple(rows))
 
 
 def gap_table(metrics: Metrics) -> Table:
     """Each method's fall in AUROC from the hospitals seen to those not seen."""
-    columns = (Column("method"), Column("from", "IID"), Column("to", "OOD"), Column("fall in AUROC", numeric=True))
+    names = (Column("method"), Column("from", "IID"), Column("to", "OOD"))
+    columns = (*names, Column("n", numeric=True), Column("fall in AUROC", numeric=True))
     rows = tuple(
-        (Cell(gap.method), Cell(listed(gap.iid)), Cell(listed(gap.ood)), number(gap.difference, signed=True))
+        (
+            Cell(gap.method),
+            Cell(listed(gap.iid)),
+            Cell(listed(gap.ood)),
+            Cell(str(gap.difference.n)),
+            number(gap.difference, signed=True, record=f"{gap.record}/difference"),
+        )
         for gap in metrics.gaps
     )
     return Table("Fall in AUROC from IID to OOD", columns, rows)
@@ -105,10 +127,16 @@ def gap_table(metrics: Metrics) -> Table:
 
 def difference_table(metrics: Metrics) -> Table:
     """Each method's AUROC less erm's on the same radiographs."""
-    columns = (Column("method"), Column("group"), Column("AUROC less that of erm", numeric=True))
+    names = (Column("method"), Column("group"))
+    columns = (*names, Column("n", numeric=True), Column("AUROC less that of erm", numeric=True))
     groups = metrics.groups
     rows = tuple(
-        (Cell(row.method), Cell(row.group, tag(groups.get(row.group, ""))), number(row.difference, signed=True))
+        (
+            Cell(row.method),
+            Cell(row.group, tag(groups.get(row.group, ""))),
+            Cell(str(row.difference.n)),
+            number(row.difference, signed=True, record=f"{row.record}/difference"),
+        )
         for row in metrics.differences_to_erm
     )
     return Table("Difference to erm on the same radiographs", columns, rows)
@@ -169,7 +197,10 @@ def outcome_table(probe: str, outcomes: Sequence[Outcome]) -> Table:
     columns = [Column("method")]
     for group in groups:
         known = {f"{o.reference:.2f}" for o in mine if o.group == group and not math.isnan(o.reference)}
-        columns.append(Column(group, note=f"reference {' or '.join(sorted(known))}" if known else "", numeric=True))
+        rests = {o.estimate.n for o in mine if o.group == group}
+        note = f"n {rests.pop()}" if len(rests) == 1 else "n differs by method"
+        note += f"; reference {' or '.join(sorted(known))}" if known else ""
+        columns.append(Column(group, note=note, numeric=True))
     found = {(outcome.method, outcome.group): _with_control(outcome) for outcome in mine}
     rows = tuple(
         (Cell(method), *(found.get((method, group), Cell(NOT_COMPUTED)) for group in groups))
@@ -204,14 +235,6 @@ def method_table(metrics: Metrics) -> Table:
     return Table("What each method saw in training, and needs at inference", columns, rows)
 
 
-def markdown_tables(contents: Contents) -> str:
-    """The tables of results as one Markdown text, for table.md and docs/results."""
-    metrics = contents.metrics
-    tables = [main_table(metrics, contents.outcomes), gap_table(metrics), difference_table(metrics)]
-    tables += [operating_table(metrics), method_table(metrics)]
-    return "\n".join(f"**{table.caption}**\n\n{to_markdown(table)}" for table in tables if table.rows)
-
-
 def to_terminal(table: Table) -> RichTable:
     """The table for the terminal. Names are shown as they are: neither markup nor control codes take effect."""
     made = RichTable(title=_printable(table.caption), title_justify="left", header_style="bold", show_lines=True)
@@ -232,7 +255,7 @@ def to_markdown(table: Table) -> str:
     heads = [" ".join(filter(None, (c.text, c.tag and f"[{c.tag}]", c.note and f"({c.note})"))) for c in table.columns]
     lines = [heads, ["---:" if column.numeric else "---" for column in table.columns]]
     lines += [[str(cell) for cell in row] for row in table.rows]
-    kept = [lines[1] if i == 1 else [_escaped(cell) for cell in line] for i, line in enumerate(lines)]
+    kept = [lines[1] if i == 1 else [escaped(cell) for cell in line] for i, line in enumerate(lines)]
     return "".join(f"| {' | '.join(line)} |\n" for line in kept)
 
 
@@ -241,12 +264,20 @@ def tag(role: str) -> str:
     return ROLES.get(role, role)
 
 
-def number(found: Estimate | None, *, signed: bool = False, missing: str = NOT_COMPUTED) -> Cell:
-    """An estimate as a cell: the number, and its interval as the detail."""
+def number(
+    found: Estimate | None, *, signed: bool = False, missing: str = NOT_COMPUTED, record: str = "", bad: bool = False
+) -> Cell:
+    """An estimate as a cell: the number, its interval as the detail, what it rests on, and where it is recorded."""
     if found is None:
         return Cell(missing)
     value, _, rest = found.text(signed=signed).partition(" (")
-    return Cell(value, rest.removesuffix(")"))
+    return Cell(value, rest.removesuffix(")"), bad, record, counts(found))
+
+
+def counts(found: Estimate) -> str:
+    """What an estimate rests on: "n 120, 60 positive, 100 patients"."""
+    positive = "" if found.n_positive is None else f", {found.n_positive} positive"
+    return f"n {found.n}{positive}, {found.n_patients} patients"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -257,17 +288,17 @@ def listed(names: Sequence[str]) -> str:
 def _auroc(score: Score | None) -> Cell:
     if score is None:
         return Cell(NOT_COMPUTED)
-    cell = number(score.auroc)
     # An interval wholly below one half: the ranking is turned round.
-    return Cell(cell.text, cell.detail, bad=score.auroc.has_interval and score.auroc.high < 0.5)
+    turned = score.auroc.has_interval and score.auroc.high < 0.5
+    return number(score.auroc, record=f"{score.record}/auroc", bad=turned)
 
 
 def _with_control(outcome: Outcome) -> Cell:
-    cell = number(outcome.estimate)
+    cell = number(outcome.estimate, record=f"{outcome.record}/estimate")
     if outcome.control is None:
         return cell
     control = f"control {number(outcome.control).text}"
-    return Cell(cell.text, f"{cell.detail}; {control}" if cell.detail else control)
+    return replace(cell, detail=f"{cell.detail}; {control}" if cell.detail else control)
 
 
 def _counts(metrics: Metrics, group: str) -> str:
@@ -291,7 +322,8 @@ def _relevance_groups(metrics: Metrics, outcomes: Sequence[Outcome]) -> list[str
 
 def _relevance(outcomes: Sequence[Outcome], method: str, group: str) -> Cell:
     wanted = (RELEVANCE_PROBE, method, group)
-    return next((number(o.estimate) for o in outcomes if (o.probe, o.method, o.group) == wanted), Cell(NOT_COMPUTED))
+    mine = (o for o in outcomes if (o.probe, o.method, o.group) == wanted)
+    return next((number(o.estimate, record=f"{o.record}/estimate") for o in mine), Cell(NOT_COMPUTED))
 
 
 def _share(outcomes: Sequence[Outcome], group: str) -> str:
@@ -321,7 +353,8 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """One line of text for Markdown: what would open a tag, a link or a cell is shown as it is."""
     flat = _printable(text.replace("\n", " ")).replace("&", "&amp;").replace("<", "&lt;")
     for letter in "\\`*_[]|":
         flat = flat.replace(letter, f"\\{letter}")

@@ -204,6 +204,7 @@ def contents(groups=None, one_class=None):
         title="Three phantom hospitals",
         task="Disease texture in phantom radiographs; a letter goes with the label at the hospitals seen.",
         metrics=read_metrics(metrics_json(groups, one_class)),
+        written=metrics_json(groups, one_class),
         outcomes=read_outcomes(outcomes_json(groups)),
         questions=read_questions(outcomes_json(groups)),
         segmenter=read_segmenter(segmenter_json(groups)),

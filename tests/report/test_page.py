@@ -3,11 +3,11 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 from oracles.made_report import GROUPS, contents
 from oracles.made_sweep import made_record
+from oracles.page_reader import Reader
 
 from medtea.report.contents import Contents
 from medtea.report.page import page, seeds_page
@@ -25,36 +25,6 @@ ARGUMENTS = [
 EVIL = "<script>alert('x')</script>"
 
 
-class Reader(HTMLParser):
-    """Tags, attributes and visible text of a page."""
-
-    VOID = frozenset({"meta", "link", "image", "path", "use", "br", "img"})
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.open, self.words, self.unclosed = [], [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes.extend(attrs)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes.extend(attrs)
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID and self.open.pop() != tag:
-            self.unclosed.append(tag)
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.words.append(data)
-
-
 @pytest.fixture(scope="module")
 def made():
     return page(contents(one_class="south"))
@@ -69,7 +39,18 @@ def test_every_section_is_there_and_every_link_of_the_page_leads_to_one(made):
         value[1:] for name, value in found.attributes if name == "href" and value.startswith("#") and "-" not in value
     }
     assert links <= ids
-    assert {"headline", "words", "plots", "heatmaps", "audit", "methods", "data", "limits", "provenance"} <= ids
+    assert {
+        "headline",
+        "findings",
+        "discrimination",
+        "gap",
+        "explanations",
+        "audit",
+        "methods",
+        "flow",
+        "limits",
+    } <= ids
+    assert {"segmenter", "provenance"} <= ids
 
 
 def test_no_id_stands_twice(made):
@@ -131,7 +112,7 @@ def test_a_hospital_named_as_a_script_is_shown_as_text():
 def test_a_page_without_audit_pictures_and_segmenter_leaves_their_sections_out():
     bare = Contents(title="bare", task="", metrics=contents().metrics)
     ids = {value for name, value in Reader(page(bare)).attributes if name == "id"}
-    assert not {"audit", "heatmaps"} & ids
+    assert not {"audit", "explanations", "segmenter", "flow"} & ids
     assert {"headline", "limits"} <= ids
 
 

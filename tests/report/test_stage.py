@@ -48,13 +48,14 @@ def test_page_table_and_figures_are_left(work: Work) -> None:
     page = artefact.page.read_text()
     assert "Three hospitals" in page
     assert "A limit." in page
-    table = artefact.table.read_text()
+    table = artefact.markdown.read_text()
     assert table.startswith("# Three hospitals")
     assert "title: ö" in table
     assert "- seed: 0" in table
     figures = artefact.folder / "figures"
-    assert {path.name for path in figures.iterdir()} == {"forest.svg", "slope.svg", "montage.svg"}
-    for path in figures.iterdir():
+    names = ("forest", "slope", "montage")
+    assert {path.name for path in figures.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("svg", "csv")}
+    for path in figures.glob("*.svg"):
         tree = ElementTree.fromstring(path.read_text())
         assert tree.tag == "{http://www.w3.org/2000/svg}svg", "a file of its own that a browser opens"
         assert tree[0].text, "with a title"
@@ -64,12 +65,12 @@ def test_figures_are_logged_with_page_and_table(work: Work, monkeypatch: pytest.
     logged: list[str] = []
     monkeypatch.setattr(work.tracker, "artefact", lambda path: logged.append(path.name))
     report(work, stages(work))
-    assert logged == ["report.html", "table.md", "figures"]
+    assert logged == ["report.html", "report.md", "report.json", "figures"]
 
 
 def test_without_pictures_there_is_no_montage(work: Work) -> None:
     artefact = report(work, stages(work))
-    assert {path.name for path in (artefact.folder / "figures").iterdir()} == {"forest.svg", "slope.svg"}
+    assert {path.stem for path in artefact.figures.iterdir()} == {"forest", "slope"}
 
 
 def test_a_finished_report_is_written_again_only_for_new_words(work: Work) -> None:
@@ -81,7 +82,7 @@ def test_a_finished_report_is_written_again_only_for_new_words(work: Work) -> No
 
 def test_the_digests_of_what_was_read_stand_on_the_page(work: Work) -> None:
     artefacts = stages(work)
-    table = report(work, artefacts).table.read_text()
+    table = report(work, artefacts).markdown.read_text()
     for artefact in artefacts.values():
         assert f"- digest of {artefact.folder.name}: {artefact.digest[:16]}" in table
 

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from medtea.core.errors import RecordError
 from medtea.report.contents import Method, Metrics, read_metrics, read_outcomes, read_segmenter
+from medtea.report.markdown import markdown_of
+from medtea.report.sections.section import read_sections
 from medtea.report.tables import (
     Cell,
     Column,
@@ -19,7 +21,6 @@ from medtea.report.tables import (
     gap_table,
     listed,
     main_table,
-    markdown_tables,
     method_table,
     operating_table,
     outcome_table,
@@ -92,23 +93,23 @@ def test_no_answer_is_said_in_words_and_never_a_number():
 
 def test_what_was_not_computed_is_told_apart_from_what_has_no_answer():
     cells = next(row for row in operating_table(metrics(one_class="south")).rows if row[1].text == "south")
-    assert [str(cell) for cell in cells[2:]] == ["no answer", "0.00", "not computed", "no answer", "not computed"]
+    assert [str(cell) for cell in cells[3:]] == ["no answer", "0.00", "not computed", "no answer", "not computed"]
 
 
 def test_a_bare_number_for_a_rate_is_shown_without_an_interval():
     written = metrics_json()
     written["scores"][0]["accuracy"] = 0.75
-    assert str(operating_table(read_metrics(written)).rows[0][4]) == "0.75 (no interval)"
+    assert str(operating_table(read_metrics(written)).rows[0][5]) == "0.75 (no interval)"
 
 
 def test_gaps_and_differences_have_a_sign():
-    assert row(gap_table(metrics()), "erm")[3] == "+0.94 (+0.89 to +0.99)"
-    assert row(difference_table(metrics()), "tea") == ["tea", "east (OOD)", "+0.88 (+0.83 to +0.93)"]
+    assert row(gap_table(metrics()), "erm")[4] == "+0.94 (+0.89 to +0.99)"
+    assert row(difference_table(metrics()), "tea") == ["tea", "east (OOD)", "240", "+0.88 (+0.83 to +0.93)"]
 
 
 def test_outcomes_are_one_row_per_method_with_reference_and_control():
     table = outcome_table("planted_mark", read_outcomes(outcomes_json()))
-    assert table.columns[1] == Column("north", note="reference 0.00", numeric=True)
+    assert table.columns[1] == Column("north", note="n 120; reference 0.00", numeric=True)
     assert row(table, "erm")[1] == "0.41 (0.39 to 0.43; control 0.02)"
     assert len(table.rows) == 4
 
@@ -148,7 +149,7 @@ def test_markdown_cells_cannot_break_the_table_or_open_a_tag():
 
 
 def test_the_markdown_text_holds_every_result():
-    text = markdown_tables(contents(one_class="south"))
+    text = markdown_of("Title", "", read_sections(contents(one_class="south")))
     for words in ("0.06 (0.01 to 0.09)", "no answer", "+0.94 (+0.89 to +0.99)", "303,201"):
         assert words in text
 

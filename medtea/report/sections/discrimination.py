@@ -1,0 +1,56 @@
+"""How well the two classes are told apart: AUROC, its figure, average precision, and the rates at one threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medtea.report.blocks import Beside, Block, Fold, Numbers, Plot, Text
+from medtea.report.contents import Contents, Metrics
+from medtea.report.figures import forest_plot, slope_plot
+from medtea.report.tables import difference_table, operating_table
+
+TITLE = "Discrimination"
+PLACE = 200
+
+
+def blocks(contents: Contents) -> Sequence[Block]:
+    """The figures, paired differences, and the operating point."""
+    metrics = contents.metrics
+    numbers = _numbers(metrics)
+    forest = Plot("forest", "AUROC with its 95 % interval, per group.", forest_plot(metrics), numbers)
+    slope = Plot(
+        "slope",
+        "The same from hospitals seen (left) to hospitals not seen (right).",
+        slope_plot(metrics),
+        numbers,
+    )
+    operating = operating_table(metrics)
+    differences = difference_table(metrics)
+    return [
+        Beside((forest, slope)),
+        *([differences] if differences.rows else []),
+        Fold(operating.caption, (operating, Text(_about(metrics), small=True))),
+    ]
+
+
+def _about(metrics: Metrics) -> str:
+    coin = (
+        "A coin toss has an average precision equal to the prevalence; compare it within a group, not between groups."
+    )
+    if not metrics.operating_point:
+        return coin
+    thresholds = {score.method: score.threshold for score in metrics.scores if score.threshold == score.threshold}
+    listed = ", ".join(f"{name} {value:.3f}" for name, value in thresholds.items())
+    where = f" ({listed})" if listed else ""
+    return f"{coin} Threshold of accuracy, sensitivity and specificity: {metrics.operating_point}{where}."
+
+
+def _numbers(metrics: Metrics) -> Numbers:
+    columns = ("group", "role", "method", "auroc", "low", "high", "n", "n_positive", "n_patients")
+    rows = tuple(
+        (score.group, score.role, score.method, *score.auroc.to_json().values())
+        for group in metrics.groups
+        for score in metrics.scores
+        if score.group == group
+    )
+    return Numbers(columns, tuple((*row[:6], row[6], row[8], row[7]) for row in rows))

@@ -1,0 +1,24 @@
+"""Who was compared: what each method saw in training, what it needs at inference, and how it was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medtea.report.blocks import Block, Text
+from medtea.report.contents import Contents
+from medtea.report.tables import method_table
+
+TITLE = "Methods"
+PLACE = 140
+
+
+def blocks(contents: Contents) -> Sequence[Block]:
+    """One row per method."""
+    return [
+        method_table(contents.metrics),
+        Text(
+            "The loader hands over the fields named here and no others. Checkpoints and thresholds were chosen on the "
+            "hospitals seen in training alone.",
+            small=True,
+        ),
+    ]
