@@ -24,10 +24,11 @@ from medtea.metrics.calibration import (
     recalibration,
     scaled_brier,
     slope,
+    smooth_ece_by_chance,
     smooth_ece_estimate,
 )
 from medtea.metrics.cells import Floats, Sampled, sampled
-from medtea.metrics.intervals import Estimate
+from medtea.metrics.estimates import Estimate
 from medtea.metrics.net_benefit import gain, net_benefit, treat_all
 
 AS_GIVEN = Recalibration(0.0, 1.0, 0, 0)
@@ -43,6 +44,9 @@ class _Judged:
     role: str
     rows: Sampled
     move: Recalibration
+    patients: list[str]
+    logits: Floats
+    seed: int
 
     @property
     def place(self) -> dict[str, Any]:
@@ -105,9 +109,7 @@ def _moves(counted: pd.DataFrame) -> dict[str, Recalibration]:
     }
 
 
-def _judged(
-    counted: pd.DataFrame, moves: dict[str, Recalibration], *, replicates: int, seed: int
-) -> Iterator[_Judged]:
+def _judged(counted: pd.DataFrame, moves: dict[str, Recalibration], *, replicates: int, seed: int) -> Iterator[_Judged]:
     """Each group's methods on the same draws, in the order of methods; a method with other rows draws for itself."""
     tested = counted[counted["split"].eq(Split.TEST)]
     for group, part in track(list(tested.groupby("group", sort=True)), "calibration"):
@@ -125,29 +127,37 @@ def _judged(
                 generator=numpy_generator(seed, f"bootstrap/{group}"),
             )
             for (method, one), rows in zip(alike, drawn, strict=True):
-                yield _Judged(method, str(group), role_of(one), rows, moves[method])
+                patients, logits = one["patient"].tolist(), logits_of(one["score"])
+                yield _Judged(method, str(group), role_of(one), rows, moves[method], patients, logits, seed)
 
 
 def _calibrated(judged: _Judged) -> dict[str, Any]:
     rows, move = judged.rows, judged.move
     steepness = rows.estimate(slope)
     before, after = curves(rows, [AS_GIVEN, move])
-    found = {"reason": _reason(rows), "before": _numbers(rows, steepness) | {"curve": _curve(before)}, "after": None}
+    numbers = _numbers(rows, steepness, _by_chance(judged, AS_GIVEN))
+    found = {"reason": _reason(rows), "before": numbers | {"curve": _curve(before)}, "after": None}
     if move.answered and move.slope != 0:
         moved = rows.moved(move.intercept, move.slope)
-        found["after"] = _numbers(moved, _scaled(steepness, 1 / move.slope)) | {"curve": _curve(after)}
+        numbers = _numbers(moved, _scaled(steepness, 1 / move.slope), _by_chance(judged, move))
+        found["after"] = numbers | {"curve": _curve(after)}
     return found
 
 
-def _numbers(rows: Sampled, steepness: Estimate) -> dict[str, Any]:
+def _by_chance(judged: _Judged, move: Recalibration) -> float:
+    draws = numpy_generator(judged.seed, f"smooth_ece/{judged.group}")
+    return smooth_ece_by_chance(judged.patients, move.intercept + move.slope * judged.logits, generator=draws)
+
+
+def _numbers(rows: Sampled, steepness: Estimate, by_chance: float) -> dict[str, Any]:
     found = {
         "intercept": rows.estimate(intercept),
         "slope": steepness,
         "brier": rows.estimate(brier),
         "scaled_brier": rows.estimate(scaled_brier),
-        "smooth_ece": smooth_ece_estimate(rows),
+        "smooth_ece": smooth_ece_estimate(rows, by_chance),
     }
-    return {name: estimate.to_json() for name, estimate in found.items()}
+    return {name: estimate.to_json() for name, estimate in found.items()} | {"smooth_ece_by_chance": by_chance}
 
 
 def _scaled(estimate: Estimate, factor: float) -> Estimate:

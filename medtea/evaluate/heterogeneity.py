@@ -23,9 +23,9 @@ HOW = (
 def heterogeneity(scores: pd.DataFrame) -> dict[str, Any] | None:
     """The key `heterogeneity` of metrics.json: per method over the OOD hospitals, and over all.
 
-    `mean`, `low`, `high` and the interval for a new hospital are AUROCs; `tau` is on the logit scale. A hospital without
-    an AUROC, or with too few patients for its error, is left out with its reason. Where one ranks every pair alike its
-    logit is infinite and the methods' numbers there have no answer.
+    `mean`, `low`, `high` and the interval for a new hospital are AUROCs; `tau` is on the logit scale. A hospital
+    without an AUROC, or with too few patients for its error, is left out with its reason. Where one ranks every pair
+    alike its logit is infinite, and the method's pooled numbers have no answer.
 
     Returns:
         None for several classes, and where groups share patients: they are no hospitals that are independent.

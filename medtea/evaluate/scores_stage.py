@@ -59,7 +59,7 @@ def run(work: Work, settings: Settings, given: scores_file.Settings) -> tuple[In
     if not stage.is_finished:
         found = found or read_scores(given, path, names)
         cards = dict.fromkeys(found.scores["method"], CARD)
-        leave(work, settings, stage, artefact, found.scores[list(COLUMNS)], cards)
+        leave(work, settings, stage, artefact, index, found.scores[list(COLUMNS)], cards)
     return index, artefact
 
 

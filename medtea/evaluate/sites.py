@@ -17,9 +17,7 @@ TRAINING = "prevalence among the training radiographs"
 OWN = "prevalence among the test radiographs themselves: the most that the hospital's name could give"
 
 
-def site_baseline(
-    scores: pd.DataFrame, index: pd.DataFrame, *, replicates: int, seed: int
-) -> dict[str, Any] | None:
+def site_baseline(scores: pd.DataFrame, index: pd.DataFrame, *, replicates: int, seed: int) -> dict[str, Any] | None:
     """The key `sites` of metrics.json, over the IID hospitals and over all hospitals; None for several classes.
 
     `hospital_only` scores everyone by the prevalence of their hospital: that of its training radiographs where all

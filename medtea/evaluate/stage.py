@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 from pydantic import Field as Bound
+from pydantic import field_validator
 
 from medtea.core.names import (
     IndexArtefact,
@@ -18,11 +19,19 @@ from medtea.core.names import (
 )
 from medtea.core.settings import StrictSettings
 from medtea.core.work import Stage, Work, read_json, write_atomically, write_json
+from medtea.data.index import read_index
 from medtea.evaluate.by_hospital import CONTROL, differences_to, gaps, headline, left_out, no_answers, scores_by_group
+from medtea.evaluate.calibration import probabilities
+from medtea.evaluate.distributions import score_distributions
+from medtea.evaluate.heterogeneity import heterogeneity
 from medtea.evaluate.scores import score_all
+from medtea.evaluate.sites import site_baseline
+from medtea.evaluate.subgroups import read_parts, subgroups
 
 OPERATING_POINT = "largest Youden index on IID validation radiographs, carried over"
 NO_OPERATING_POINT = "no answer: there are no validation radiographs of hospitals trained at, to choose a threshold on"
+
+Threshold = Annotated[float, Bound(gt=0, lt=1)]
 
 
 class Settings(StrictSettings):
@@ -30,9 +39,18 @@ class Settings(StrictSettings):
 
     Attributes:
         replicates: Bootstrap draws of patients for every 95 % interval.
+        thresholds: Of the decision curves, the lowest and the highest probability from which somebody might act.
     """
 
     replicates: int = Bound(2000, ge=100)
+    thresholds: tuple[Threshold, Threshold] = (0.05, 0.95)
+
+    @field_validator("thresholds")
+    @classmethod
+    def _rising(cls, thresholds: tuple[float, float]) -> tuple[float, float]:
+        if thresholds[0] >= thresholds[1]:
+            raise ValueError("the first threshold is the lower one, for instance [0.05, 0.5]")
+        return thresholds
 
 
 def run(
@@ -53,7 +71,7 @@ def run(
         return artefact
     scores = score_all(index, lungs, teacher, students, work.device)
     cards = {"teacher": _card(teacher)} | {read_json(one.card)["name"]: _card(one) for one in students}
-    leave(work, settings, stage, artefact, scores, cards)
+    leave(work, settings, stage, artefact, index, scores, cards)
     return artefact
 
 
@@ -62,6 +80,7 @@ def leave(
     settings: Settings,
     stage: Stage,
     artefact: ScoresArtefact,
+    index: IndexArtefact,
     scores: pd.DataFrame,
     cards: Mapping[str, Mapping[str, Any]],
 ) -> None:
@@ -72,6 +91,7 @@ def leave(
         settings: How results are counted.
         stage: At work.
         artefact: Its folder.
+        index: Whose radiographs they are.
         scores: One row per method and radiograph of validation and test (columns: medtea.evaluate.scores).
         cards: What is known of each method, by its name.
     """
@@ -90,6 +110,11 @@ def leave(
             "no_answer": no_answers(entries),
             "interval": f"95 %, percentile bootstrap of patients, {settings.replicates} draws",
             "operating_point": OPERATING_POINT if scores["split"].eq(Split.VALIDATION).any() else NO_OPERATING_POINT,
+            **probabilities(scores, thresholds=settings.thresholds, **draws),
+            "score_distributions": score_distributions(scores),
+            "heterogeneity": heterogeneity(scores),
+            "sites": site_baseline(scores, read_index(index.index), **draws),
+            "subgroups": subgroups(scores, read_parts(index), **draws),
         },
     )
     for method in {entry["method"]: None for entry in entries}:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medtea.core.names import Split
+from medtea.core.names import IndexArtefact, Split
 from medtea.core.progress import track
 from medtea.core.seeds import numpy_generator
+from medtea.data.acquisition import read_acquisition
+from medtea.data.index import read_index
 from medtea.data.views import UNKNOWN
 from medtea.evaluate.by_hospital import compared, headline, role_of
 from medtea.metrics.intervals import Group, bootstrap_by_patient, difference_between_groups
@@ -28,13 +30,22 @@ AGES = (0, 18, 40, 60, 80, 200)
 AGE_BANDS = ("under 18", "18 to 39", "40 to 59", "60 to 79", "80 and above")
 
 
-def parts_of(index: pd.DataFrame, acquisition: pd.DataFrame) -> pd.DataFrame:
+def read_parts(index: IndexArtefact) -> pd.DataFrame:
+    """parts_of a run's index; where no acquisition was written down (scenes, planted marks) the view alone is known."""
+    table = read_index(index.index)
+    return parts_of(table, read_acquisition(index.acquisition) if index.acquisition.exists() else None)
+
+
+def parts_of(index: pd.DataFrame, acquisition: pd.DataFrame | None) -> pd.DataFrame:
     """Which part each radiograph belongs to: a column per attribute, radiographs as rows; missing where unknown.
 
     Args:
         index: Columns radiograph and view.
         acquisition: Row i for row i of the index.
     """
+    if acquisition is None:
+        columns = ("sex", "manufacturer", "portable", "age_years", "year")
+        acquisition = pd.DataFrame(dict.fromkeys(columns), index=range(len(index)))
     aged = pd.cut(acquisition["age_years"].astype("Float64"), bins=list(AGES), labels=list(AGE_BANDS), right=False)
     found = pd.DataFrame(
         {

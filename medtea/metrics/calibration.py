@@ -6,24 +6,29 @@ no answer. Recalibration is fitted elsewhere than it is judged: on validation ra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dct
+from scipy.sparse import csr_array
 from scipy.special import expit, logit
 
 from medtea.core.errors import DataError
-from medtea.metrics.cells import Cells, Sampled
+from medtea.metrics.cells import BLOCK, Cells, Sampled, gathered
 from medtea.metrics.classification import checked, has_both_classes
-from medtea.metrics.intervals import NAN, Estimate
+from medtea.metrics.estimates import NAN, Estimate
 from medtea.metrics.logistic import Floats, fit_logistic, knots_of, spline_design
 
 # A score of exactly 0 or 1 has no finite logit: it is read as this far from it. Logits are then within ±27.6.
 NEAREST = 1e-12
-# Cosines of smooth_ece: the smallest width that they resolve is about 0.004, as wide as its own rounding.
-COSINES = 256
+# Cosines of smooth_ece by the largest sample that they are enough for: chance alone makes the width of so few rows
+# several times what they resolve (0.016, 0.008 and 0.004).
+COSINES = {250: 64, 1000: 128}
+MOST_COSINES = 256
 STEPS = 5  # of false position, which leaves less than 1e-5
+LABELLINGS = 400  # of smooth_ece_by_chance
 GRID = 41  # points at which a curve is told
 # Rows of the rarer label that the spline of four knots needs; below, three.
 FOR_FOUR_KNOTS = 30
@@ -97,7 +102,8 @@ def recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
 def intercept(cells: Cells) -> Floats:
     """Calibration in the large: what must be added to every logit for the expected positives to be the observed ones.
 
-    0 is right; positive: scores are too low. The maximum-likelihood a of logit P(y = 1) = a + logit. NaN with one label.
+    0 is right; positive: scores are too low. The maximum-likelihood a of logit P(y = 1) = a + logit.
+    NaN with one label.
 
     References:
         Van Calster et al., J Clin Epidemiol 74, 2016; Cox, Biometrika 45, 1958.
@@ -171,7 +177,8 @@ def smooth_ece(cells: Cells) -> Floats:
         Błasiok & Nakkiran, arXiv 2309.12236, 2023, definitions 4.1 and 4.2.
     """
     score = expit(cells.values)
-    order = np.arange(COSINES)
+    most = float(cells.sizes.max(initial=0))
+    order = np.arange(next((number for rows, number in COSINES.items() if most <= rows), MOST_COSINES))
     waves = np.cos(np.pi * np.outer(score, order))
     residual = cells.positives * (1 - score) - cells.negatives * score
     sizes = cells.sizes
@@ -199,24 +206,44 @@ def smooth_ece(cells: Cells) -> Floats:
 
 def _excess(amplitudes: Floats, width: Floats) -> Floats:
     """∫ |r_σ(t)| dt - σ, which falls as σ grows, sample by sample."""
-    order = np.arange(COSINES)
+    order = np.arange(amplitudes.shape[1])
     damped = amplitudes * np.exp(np.outer(width**2, -((np.pi * order) ** 2) / 2))
     # DCT-III is c_0 + 2 sum_k c_k cos(π k (i + 1/2) / N), the value at the middle of each of N parts of [0, 1].
     found: Floats = np.abs(dct(damped, type=3, axis=1)).mean(axis=1) - width
     return found
 
 
-def smooth_ece_estimate(rows: Sampled) -> Estimate:
-    """Smooth ECE with the basic bootstrap's interval, cut at 0.
+def smooth_ece_by_chance(patients: Sequence[str], logits: ArrayLike, *, generator: np.random.Generator) -> float:
+    """What the smooth ECE of scores that *are* the probabilities stays below in 95 % of samples as small as this one.
 
-    An error that cannot be negative is larger in a sample than in truth, and larger again in a resample of it: the
-    percentile interval would lie too high. The basic one, 2 · value less the replicates, takes that bias off.
+    Labels are drawn from the scores, with one number for all radiographs of a patient, so that they hang together as
+    closely as they can. NaN without rows.
 
     References:
-        Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 5.2.
+        Bröcker & Smith, Weather and Forecasting 22, 2007 (consistency resampling).
     """
-    value = float(smooth_ece(rows.whole)[0])
-    return rows.from_draws(value, np.maximum(2 * value - smooth_ece(rows.drawn), 0))
+    value = np.asarray(logits, dtype=np.float64)
+    if not value.size:
+        return NAN
+    values, place = gathered(value)
+    names, member = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    cell = csr_array((np.ones(value.size), (np.arange(value.size), place)), shape=(value.size, values.size))
+    block, score, found = max(1, BLOCK // value.size), expit(value), []
+    for start in range(0, LABELLINGS, block):
+        drawn = generator.random((min(block, LABELLINGS - start), names.size))[:, member] < score
+        found.append(smooth_ece(Cells(values, drawn @ cell, (~drawn) @ cell)))
+    return float(np.quantile(np.concatenate(found), 0.95))
+
+
+def smooth_ece_estimate(rows: Sampled, by_chance: float) -> Estimate:
+    """Smooth ECE with its percentile interval, which reaches to 0 where the value is not beyond `by_chance`.
+
+    An error that cannot be negative is never 0 in a sample, and larger again in a resample: without that rule the
+    interval of scores that are calibrated would never hold their 0. In simulated studies of 150 and 600 radiographs it
+    held the truth in 93 to 97 %, calibrated or not.
+    """
+    found = rows.estimate(smooth_ece)
+    return replace(found, low=0.0) if found.has_interval and found.value <= by_chance else found
 
 
 def curves(rows: Sampled, moves: list[Recalibration]) -> list[Curve | None]:

@@ -16,7 +16,8 @@ from scipy.sparse import csr_array
 
 from medtea.core.errors import DataError
 from medtea.metrics.classification import checked
-from medtea.metrics.intervals import NAN, REPLICATES, Estimate
+from medtea.metrics.estimates import NAN, Estimate
+from medtea.metrics.intervals import REPLICATES
 
 Floats = NDArray[np.float64]
 MOST_CELLS = 1000
@@ -146,17 +147,23 @@ def _counted(value: Floats, label: NDArray[np.int64]) -> Cells:
     return Cells(values, both[0].astype(np.float64), both[1].astype(np.float64))
 
 
-def _cells_of(
-    value: Floats, label: NDArray[np.int64], member: NDArray[np.int64], patients: int
-) -> tuple[Floats, csr_array, csr_array]:
-    # Values of the cells, and for each patient how many positives and negatives they have in each.
+def gathered(value: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Values of at most MOST_CELLS cells, rising, and the cell of each row; equal values share a cell."""
     values, place = np.unique(value, return_inverse=True)
     if values.size > MOST_CELLS:
         order = np.argsort(value, kind="stable")
-        # Equal values share the cell of the first of them.
+        # By the rank of the first of the equal ones, so that cells hold about as many rows each.
         first = np.flatnonzero(np.diff(place[order], prepend=-1))
         _, place = np.unique(first[place] * MOST_CELLS // value.size, return_inverse=True)
         values = np.bincount(place, weights=value) / np.bincount(place)
+    return values, place
+
+
+def _cells_of(
+    value: Floats, label: NDArray[np.int64], member: NDArray[np.intp], patients: int
+) -> tuple[Floats, csr_array, csr_array]:
+    # Values of the cells, and for each patient how many positives and negatives they have in each.
+    values, place = gathered(value)
     shape = (patients, values.size)
     parts = [csr_array(((label == one).astype(np.float64), (member, place)), shape=shape) for one in (1, 0)]
     return values, parts[0], parts[1]

@@ -21,7 +21,7 @@ LEVEL = 0.975
 
 @dataclass(frozen=True)
 class RandomEffects:
-    """The mean of k hospitals with its 95 % interval, their spread, and the interval for a new hospital; NaN: no answer.
+    """The mean of k hospitals with its interval, their spread, and the interval for a new hospital; NaN: no answer.
 
     Attributes:
         k: Hospitals.
