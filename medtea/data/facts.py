@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from medtea.data.levels import Levels, pixels_of
+
 if TYPE_CHECKING:
     from medtea.data.geometry import Geometry
 
@@ -101,11 +103,16 @@ class Reading:
     """A radiograph as read.
 
     Attributes:
-        pixels: (rows, columns), float32 in [0, 1], bright where the body is dense.
+        picture: (rows, columns), float32 in [0, 1], bright where the body is dense.
         facts: What was done.
-        geometry: How what lies on the stored grid, a mask, comes onto the grid of `pixels`.
+        geometry: How what lies on the stored grid, a mask, comes onto the grid of `picture`.
     """
 
-    pixels: NDArray[np.float32]
+    picture: NDArray[np.float32] | Levels
     facts: Facts
     geometry: Geometry
+
+    @property
+    def pixels(self) -> NDArray[np.float32]:
+        """The picture as an array."""
+        return pixels_of(self.picture)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medtea.core.errors import DataError
+from medtea.data.levels import Levels
 
 Box = tuple[int, int, int, int]
 """First row, row after the last, first column, column after the last; counted from 0."""
@@ -115,6 +116,11 @@ class Geometry:
     def place_cropped(self, picture: NDArray[Any]) -> NDArray[Any]:
         """The same for a picture that is cropped already."""
         return resampled(self.turn.of(picture), self.shape)
+
+    def place_levels(self, picture: Levels) -> NDArray[np.float32] | Levels:
+        """The same for levels, which stay levels as long as no two pixels are mixed."""
+        turned = Levels(np.ascontiguousarray(self.turn.of(picture.places)), picture.table)
+        return turned if self.shape in (None, turned.shape) else resampled(turned.pixels, self.shape)
 
 
 def resampled(picture: NDArray[Any], shape: tuple[int, int] | None) -> NDArray[Any]:

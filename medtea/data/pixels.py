@@ -30,6 +30,7 @@ from medtea.data.dicom.spacing import Spacing, spacing_of
 from medtea.data.dicom.stored import Stored, is_lossy, overlays_in, stored_of, stored_range, syntax_of
 from medtea.data.facts import Facts, Reading
 from medtea.data.geometry import Geometry, Turn, square_shape, turn_to_upright
+from medtea.data.levels import Levels, extremes_of
 from medtea.data.polarity import content_on_polarity, polarity_conflict, tags_on_polarity
 from medtea.data.views import NOT_FRONTAL, view_and_source
 
@@ -48,7 +49,6 @@ __all__ = [
 ]
 
 USUAL = Choices()
-ROWS = 32  # that go through the table of grey values at a time: they stay in the processor's cache
 SAMPLED = 768  # lines at least that percentiles are taken of: half a million pixels tell them as well as eight
 
 
@@ -108,8 +108,8 @@ def _read(dataset: Dataset, choices: Choices) -> Reading:
     values, full, modality_step = after_modality(dataset, stored.values)
     shown = after_voi(dataset, values, full, counts=lambda: stored.counts(sampled), choices=choices)
     turned_by_tag = dataset.PhotometricInterpretation == "MONOCHROME1"
-    pixels = _rendered(1 - shown.grey if turned_by_tag else shown.grey, stored, places, field)
-    _refuse_flat(pixels, stored, seen)
+    picture = _picture(1 - shown.grey if turned_by_tag else shown.grey, stored, places, field)
+    _refuse_flat(picture, stored, seen)
 
     turn, orientation = _turn(dataset, choices)
     spacing = spacing_of(dataset).turned(turn)
@@ -118,12 +118,12 @@ def _read(dataset: Dataset, choices: Choices) -> Reading:
     geometry = Geometry((int(dataset.Rows), int(dataset.Columns)), field.box, turn, shape)
 
     view, view_source = view_and_source(dataset)
-    placed = geometry.place_cropped(pixels)
+    placed = _placed(picture, geometry)
     content, contrast = ("unsure", None) if view == NOT_FRONTAL else content_on_polarity(placed, choices)
     polarity = "as tagged"
     if content == "disagrees" and choices.wrong_polarity == "turn":
-        turned = _rendered(shown.grey if turned_by_tag else 1 - shown.grey, stored, places, field)
-        placed, polarity = geometry.place_cropped(turned), "turned"
+        turned = _picture(shown.grey if turned_by_tag else 1 - shown.grey, stored, places, field)
+        placed, polarity = _placed(turned, geometry), "turned"
     facts = Facts(
         modality_step=modality_step,
         voi=shown.voi,
@@ -144,22 +144,25 @@ def _read(dataset: Dataset, choices: Choices) -> Reading:
     return Reading(placed, _with_spacing(_with_tags(facts, dataset), spacing, shape), geometry)
 
 
-def _rendered(
+def _picture(
     grey: NDArray[np.float64], stored: Stored, places: NDArray[np.unsignedinteger], field: Field
-) -> NDArray[np.float32]:
+) -> NDArray[np.float32] | Levels:
     """Every pixel by its place in the list of grey values; what is no image is dark."""
-    table = np.where(stored.padding, 0.0, grey).astype(np.float32)
-    pixels = np.empty(places.shape, dtype=np.float32)
-    for first in range(0, len(places), ROWS):
-        some = slice(first, first + ROWS)
-        np.take(table, places[some], out=pixels[some], mode="clip")  # no place is outside; "clip" spares a buffer
-    if field.inside is not None:
-        pixels[~field.inside] = 0
-    return np.asarray(pixels)
+    levels = Levels(places, np.where(stored.padding, 0.0, grey).astype(np.float32))
+    if field.inside is None:
+        return levels
+    pixels = levels.pixels
+    pixels[~field.inside] = 0
+    return pixels
 
 
-def _refuse_flat(pixels: NDArray[np.float32], stored: Stored, seen: NDArray[np.unsignedinteger]) -> None:
-    if pixels.min() != pixels.max():
+def _placed(picture: NDArray[np.float32] | Levels, geometry: Geometry) -> NDArray[np.float32] | Levels:
+    return geometry.place_levels(picture) if isinstance(picture, Levels) else geometry.place_cropped(picture)
+
+
+def _refuse_flat(picture: NDArray[np.float32] | Levels, stored: Stored, seen: NDArray[np.unsignedinteger]) -> None:
+    low, high = extremes_of(picture)
+    if low != high:
         return
     if len(np.unique(stored.values[np.unique(seen)])) == 1:
         raise DataError("PixelData (7FE0,0010) holds one value everywhere; a radiograph has contrast.")

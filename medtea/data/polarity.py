@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from medtea.core.errors import DataError
 from medtea.data.choices import Choices
+from medtea.data.levels import Picture, pixels_of
 
 SIDE = 128  # about as many rows and columns are looked at
 FLAT = 0.02  # an edge line whose standard deviation is below this share of the range is a border
@@ -39,7 +39,7 @@ def polarity_conflict(dataset: Dataset) -> bool:
     return tags_on_polarity(dataset) == "conflict"
 
 
-def lung_contrast(radiograph: NDArray[Any]) -> float:
+def lung_contrast(radiograph: Picture) -> float:
     """By how much spine and upper abdomen are brighter than the lungs, in shares of the picture's spread.
 
     mean(dense) - mean(lungs), over percentile 95 - percentile 5, means taken over four boxes at fixed places (LUNGS,
@@ -52,7 +52,7 @@ def lung_contrast(radiograph: NDArray[Any]) -> float:
         NaN where too little is left, or nothing spreads.
     """
     step = max(1, min(radiograph.shape) // SIDE)
-    small = _without_border(np.asarray(radiograph[::step, ::step], dtype=np.float64))
+    small = _without_border(pixels_of(radiograph[::step, ::step]).astype(np.float64))
     low, high = np.percentile(small, [5, 95]) if min(small.shape) >= SMALLEST_SIDE else (0.0, 0.0)
     if not high > low:
         return math.nan
@@ -73,7 +73,7 @@ def _mean_in(picture: NDArray[np.float64], box: tuple[float, float, float, float
     return float(part.mean())
 
 
-def content_on_polarity(radiograph: NDArray[Any], choices: Choices) -> tuple[str, float | None]:
+def content_on_polarity(radiograph: Picture, choices: Choices) -> tuple[str, float | None]:
     """Says "agrees", "disagrees" or "unsure", and the lungs' contrast.
 
     Raises:

@@ -62,11 +62,11 @@ def decode(
         files = tuple(Path(mask) for mask in masks)
         stored = read_mask(files, shape=reading.geometry.stored, segments=tuple(how["lung_segments"]))
         lungs = reading.geometry.place(stored)
-    picture, fitted = prepare(reading.pixels, lungs, size=how["size"], how=how["fit"])
+    picture, fitted = prepare(reading.picture, lungs, size=how["size"], how=how["fit"])
     if [state_of(one) for one in (path, *masks)] != states:
         raise ChangedError("The file was changed while it was read; start again when nothing writes to the source.")
     digest = hashlib.sha256(np.ascontiguousarray(reading.pixels).data).hexdigest()
-    text = judged(reading.pixels, text, how["burned_in"])
+    text = judged(reading.picture, text, how["burned_in"])
     facts = {"digest": digest, "reading": reading.facts.columns(), "text_on_border": text}
     return facts, picture.astype(PICTURE).tobytes() + fitted.astype(MASK).tobytes()
 

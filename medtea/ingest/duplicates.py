@@ -9,11 +9,15 @@ radiographs of the chest are all so alike that different patients collide.
    both linear on rows and on columns.
 3. Registered: the edges of what is left are moved against each other until finer details fit best; the distance is
    1 - correlation of these details.
+
+Copies make a group. Two that are in one group already, by way of others, are not registered with each other: n copies
+cost n - 1 registrations, not n (n - 1) / 2, and the pairs that are listed connect each group.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 
 Floats = NDArray[np.float32]
@@ -40,6 +46,8 @@ FURTHEST_CUT = 0.12
 # than this.
 NEAR = 0.08
 WORTH_REGISTERING = 0.12
+TRIES = 8
+"""Members of one group that a radiograph is registered with in vain, the likeliest first, before the rest are left."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,10 @@ Progress = Callable[[Iterable[int], str], Iterator[int]]
 
 
 def near_pairs(pictures: Pictures, progress: Progress = lambda items, _: iter(items)) -> list[Pair]:
-    """Every pair nearer than NEAR, sorted.
+    """Pairs nearer than NEAR that connect every group of copies, sorted; `groups_of` tells the groups.
+
+    Of a group of n copies n - 1 pairs, mostly of its first with each other one: so many say who belongs together, and
+    if a group is on both sides of a split, then one of its pairs is as well.
 
     Memory grows by 1.5 kB for each radiograph; time in the end with the square of their number.
 
@@ -96,16 +107,33 @@ def near_pairs(pictures: Pictures, progress: Progress = lambda items, _: iter(it
     prints = np.empty((count, COARSE.length), dtype=np.float32)
     for row in progress(range(count), "comparing radiographs"):
         prints[row] = described(equalised(pictures[row]), COARSE)
-    nearest: dict[tuple[int, int], float] = {}
+    pairs, group = [], np.arange(count)
     for start in progress(range(0, count if count > 1 else 0, BLOCK), "looking for copies"):
         far = 1 - prints[start : start + BLOCK] @ prints.T
         for row, distances in enumerate(far, start):
+            distances[group == group[row]] = np.inf  # whoever is of its group takes no other one's place
             ranked = equalised(pictures[row])
-            for other, edges in _worth_registering(ranked, prints, row, distances):
-                pair = (min(row, other), max(row, other))
-                if nearest.get(pair, 1.0) >= NEAR:
-                    nearest[pair] = distance(ranked, equalised(pictures[other]), edges)
-    return sorted(Pair(*pair, distance=far) for pair, far in nearest.items() if far < NEAR)
+            in_vain: Counter[int] = Counter()
+            for other, edges in _worth_registering(ranked, prints, distances):
+                its = int(group[other])
+                if its == group[row] or in_vain[its] == TRIES:
+                    continue
+                found = distance(ranked, equalised(pictures[other]), edges)
+                if found < NEAR:
+                    pairs.append(Pair(min(row, other), max(row, other), found))
+                    group[group == its] = group[row]
+                else:
+                    in_vain[its] += 1
+    return sorted(pairs)
+
+
+def groups_of(pairs: Sequence[Pair], count: int) -> NDArray[np.int64]:
+    """The group of each of `count` rows, as the number of its first row; a row without a copy is its own group."""
+    ends = np.array([(pair.first, pair.second) for pair in pairs], dtype=int).reshape(-1, 2)
+    graph = coo_array((np.ones(len(pairs)), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    labels = connected_components(graph, directed=False)[1]
+    _, firsts = np.unique(labels, return_index=True)
+    return np.asarray(firsts[labels], dtype=np.int64)
 
 
 def distance(one: Floats, other: Floats, edges: Edges = WHOLE) -> float:
@@ -149,14 +177,15 @@ def described(ranked: Floats, band: Band, edges: Edges = WHOLE) -> Floats:
     return _normed((rows @ ranked @ columns.T * band.weights).ravel())
 
 
-def _worth_registering(ranked: Floats, prints: Floats, row: int, far: Floats) -> list[tuple[int, Edges]]:
-    """Other rows, and which crop of this one is most like each."""
-    far[row] = np.inf
+def _worth_registering(ranked: Floats, prints: Floats, far: Floats) -> list[tuple[int, Edges]]:
+    """Other rows, and which crop of this one is most like each, the likeliest first; none that is infinitely far."""
     count = min(NEIGHBOURS, len(far) - 1)
     nearest = np.argpartition(far, count - 1)[:count]
+    nearest = nearest[np.isfinite(far[nearest])]
     agreement = prints[nearest] @ _crops(ranked).T
-    likely = agreement.max(axis=1) > 1 - WORTH_REGISTERING
-    return [(int(other), CROPS[best]) for other, best in zip(nearest[likely], agreement[likely].argmax(1), strict=True)]
+    best = agreement.max(axis=1)
+    order = [place for place in np.argsort(-best, kind="stable") if best[place] > 1 - WORTH_REGISTERING]
+    return [(int(nearest[place]), CROPS[agreement[place].argmax()]) for place in order]
 
 
 def _crops(ranked: Floats) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medtea.core.errors import DataError
+from medtea.data.dicom.grey import percentiles
+from medtea.data.levels import ROWS, Levels, Picture, extremes_of, pixels_of
 
 How = Literal["stretch", "pad"]
 Box = tuple[slice, slice]
@@ -21,7 +24,7 @@ SAMPLED = 768  # lines at least that a percentile is taken of: half a million pi
 LARGEST_CROP = 1 / 3  # of the side, at each edge: never crop into a very dark picture
 
 
-def field_box(radiograph: NDArray[np.float32]) -> Box:
+def field_box(radiograph: Picture) -> Box:
     """Rows and columns that are left when black and white edges are cut off.
 
     An edge line goes when 98 % of its pixels are within 0.02 of the picture's smallest value or of its largest (in
@@ -31,14 +34,15 @@ def field_box(radiograph: NDArray[np.float32]) -> Box:
     Args:
         radiograph: (rows, columns) in [0, 1].
     """
-    low, high = float(radiograph.min()), float(radiograph.max())
+    low, high = extremes_of(radiograph)
     flat = FLAT * (high - low)
 
     def is_empty(line: NDArray[np.float32]) -> bool:
         return bool(((line <= low + flat) | (line >= high - flat)).mean() >= EMPTY_SHARE)
 
-    rows = _kept(radiograph, is_empty)
-    return rows, _kept(radiograph[rows].T, is_empty)
+    pixels = pixels_of(radiograph)
+    rows = _kept(pixels, is_empty)
+    return rows, _kept(pixels[rows].T, is_empty)
 
 
 def _kept(lines: NDArray[np.float32], is_empty: Callable[[NDArray[np.float32]], bool]) -> slice:
@@ -52,53 +56,76 @@ def _kept(lines: NDArray[np.float32], is_empty: Callable[[NDArray[np.float32]], 
     return slice(first, last)
 
 
-def scale(radiograph: NDArray[np.float32], *, low: float = 1, high: float = 99) -> NDArray[np.float32]:
-    """Grey values so that these percentiles become 0 and 1; what lies outside is clipped.
+@dataclass(frozen=True)
+class Scale:
+    """Grey values to [0, 1]: black becomes 0 and white 1, and what lies outside is clipped."""
+
+    black: float
+    white: float
+
+    def of(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The grey values scaled."""
+        scaled = np.subtract(grey, np.float32(self.black), dtype=np.float32)
+        scaled /= np.float32(self.white - self.black)
+        return np.clip(scaled, 0, 1, out=scaled)
+
+
+def scale_of(radiograph: Picture, *, low: float = 1, high: float = 99) -> Scale:
+    """The scale on which these percentiles of the radiograph are 0 and 1.
 
     Raises:
         DataError: the percentiles are equal.
     """
     step = max(1, min(radiograph.shape) // SAMPLED)
-    black, white = (float(value) for value in np.percentile(radiograph[::step, ::step], [low, high]))
+    sampled = radiograph[::step, ::step]
+    if isinstance(sampled, Levels):
+        counts = np.bincount(sampled.places.ravel(), minlength=len(sampled.table))
+        black, white = percentiles(sampled.table, counts, (low, high))
+    else:
+        black, white = (float(value) for value in np.percentile(sampled, [low, high]))
     if not white > black:
         raise DataError(
             f"Percentiles {low:g} and {high:g} of the pixels are equal; nearly all of the picture is empty."
         )
-    scaled = np.subtract(radiograph, np.float32(black), dtype=np.float32)
-    scaled /= np.float32(white - black)
-    return np.clip(scaled, 0, 1, out=scaled)
+    return Scale(black, white)
 
 
-def fit(radiograph: NDArray[np.float32], size: int, how: How = "stretch") -> NDArray[np.float32]:
+def fit(
+    radiograph: NDArray[np.float32], size: int, how: How = "stretch", *, scale: Scale | None = None
+) -> NDArray[np.float32]:
     """The radiograph on size x size pixels, averaged over the area that a new pixel covers.
 
     Args:
         radiograph: (rows, columns) in [0, 1].
         size: Rows and columns of the result.
         how: "stretch" changes the sides' ratio; "pad" keeps it and adds black on both sides.
+        scale: What grey values are brought to before they are averaged.
     """
-    square = np.asarray(_square(radiograph, how), dtype=np.float32)
-    rows, columns = square.shape
-    block = max(1, min(square.shape) // (FINER * size))
+    if how == "pad" and len(set(radiograph.shape)) > 1:  # the black that is added stays as it is
+        radiograph, scale = np.asarray(_square(scale.of(radiograph) if scale else radiograph, how)), None
+    rows, columns = radiograph.shape
+    block = max(1, min(rows, columns) // (FINER * size))
     # PIL's bilinear filter widens with the reduction, which antialiases; blocks first, since it takes its time.
-    image = Image.fromarray(_block_means(square, block))
+    image = Image.fromarray(_block_means(radiograph, block, scale))
     covered = (0, 0, columns / block, rows / block)
     resized = image.resize((size, size), Image.Resampling.BILINEAR, box=covered)
     return np.asarray(np.clip(np.asarray(resized, dtype=np.float32), 0, 1))
 
 
-def _block_means(picture: NDArray[np.float32], block: int) -> NDArray[np.float32]:
-    """Means of block x block pixels; at the lower and right edge of those that are left."""
-    if block == 1:
-        return np.ascontiguousarray(picture, dtype=np.float32)
-    for _ in range(2):  # rows, then columns
-        picture = _line_means(np.ascontiguousarray(picture), block).T
-    return np.ascontiguousarray(picture, dtype=np.float32)
+def _block_means(picture: NDArray[np.float32], block: int, scale: Scale | None) -> NDArray[np.float32]:
+    """Means of block x block pixels; at the lower and right edge of those that are left.
+
+    Some lines at a time, so that they are scaled and averaged within the processor's cache.
+    """
+    some = max(ROWS // block, 1) * block
+    parts = (picture[first : first + some] for first in range(0, len(picture), some))
+    lines = np.concatenate([_line_means(scale.of(part) if scale else part, block) for part in parts])
+    return np.ascontiguousarray(_line_means(np.ascontiguousarray(lines.T), block).T)
 
 
 def _line_means(picture: NDArray[np.float32], block: int) -> NDArray[np.float32]:
     whole = len(picture) // block
-    means = picture[: whole * block].reshape(whole, block, -1).mean(axis=1)
+    means = picture[: whole * block].reshape(whole, block, picture.shape[1]).mean(axis=1)
     rest = picture[whole * block :]
     return means if not len(rest) else np.concatenate([means, rest.mean(axis=0, keepdims=True)])
 
@@ -121,7 +148,7 @@ def _square(picture: NDArray[np.generic], how: How) -> NDArray[np.generic]:
 
 
 def prepare(
-    radiograph: NDArray[np.float32], mask: NDArray[np.bool_] | None, *, size: int, how: How = "stretch"
+    radiograph: Picture, mask: NDArray[np.bool_] | None, *, size: int, how: How = "stretch"
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Crop, scale and fit, the mask along with its radiograph; without a mask, an empty one.
 
@@ -134,5 +161,5 @@ def prepare(
             f"{radiograph.shape[1]}; a mask lies on its radiograph's grid."
         )
     box = field_box(radiograph)
-    fitted = fit(scale(radiograph[box]), size, how)
+    fitted = fit(pixels_of(radiograph)[box], size, how, scale=scale_of(radiograph[box]))
     return fitted, np.zeros((size, size), dtype=bool) if mask is None else fit_mask(mask[box], size, how)

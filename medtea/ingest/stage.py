@@ -67,9 +67,9 @@ class Settings(StrictSettings):
         test_share: Share for the IID test.
         lung_segments: SegmentLabel of the segments of a DICOM Segmentation that are lung; when empty, those that are
             coded as lung.
-        duplicates: What becomes of two radiographs of different patients that are nearly one picture, where one would
-            be trained on and the other tested on. "refuse": ingest ends with both ids. "drop": the one that would be
-            trained on is refused. "flag": both stay. All such pairs are listed in duplicates.csv in any case.
+        duplicates: What becomes of radiographs of different patients that are nearly one picture, where one would be
+            trained on and another tested on. "refuse": ingest ends with the ids of two. "drop": those that would be
+            trained on are refused. "flag": all stay. All such groups are listed in duplicates.csv in any case.
         burned_in: What becomes of radiographs with burned-in text, declared by a tag or seen on the border. "flag":
             they stay, see acquisition.parquet. "refuse": they are refused. "ignore": nobody looks.
         keep_year: Whether acquisition.parquet says in which year a radiograph was taken.

@@ -19,6 +19,7 @@ class Estimate:
 
     n counts radiographs, n_positive those with label 1 (None where there are no labels). replicates_without_answer
     were dropped from the interval; when they are more than half, or there is but one patient, low and high are NaN.
+    interval says how low and high were found, or after "none: " why they were not.
     """
 
     value: float
@@ -28,6 +29,7 @@ class Estimate:
     n_patients: int
     n_positive: int | None
     replicates_without_answer: int
+    interval: str = BOOTSTRAP
 
     @property
     def answered(self) -> bool:
@@ -51,22 +53,25 @@ class Estimate:
         value, low, high = (form.format(number) for number in (self.value, self.low, self.high))
         return f"{value} ({low} to {high})" if self.has_interval else f"{value} (no interval)"
 
-    def to_json(self) -> dict[str, float | int | None]:
+    def to_json(self) -> dict[str, float | int | str | None]:
         """Fields by name; a number without an answer is null."""
         numbers = {name: None if np.isnan(getattr(self, name)) else getattr(self, name) for name in _NUMBERS}
-        return numbers | {name: getattr(self, name) for name in _COUNTS}
+        return numbers | {name: getattr(self, name) for name in _COUNTS} | {"interval": self.interval}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Estimate:
         """The estimate that to_json wrote."""
         numbers: dict[str, Any] = {name: NAN if fields[name] is None else float(fields[name]) for name in _NUMBERS}
-        return cls(**numbers, **{name: fields[name] for name in _COUNTS})
+        counts = {name: fields[name] for name in _COUNTS}
+        return cls(**numbers, **counts, interval=fields.get("interval", BOOTSTRAP))
 
 
 _NUMBERS = ("value", "low", "high")
 _COUNTS = ("n", "n_patients", "n_positive", "replicates_without_answer")
 
 
-def without_interval(value: float, *, n: int, n_patients: int, n_positive: int | None = None) -> Estimate:
-    """A number for which no interval was computed."""
-    return Estimate(value, NAN, NAN, n, n_patients, n_positive, 0)
+def without_interval(
+    value: float, *, n: int, n_patients: int, n_positive: int | None = None, why: str = "none: not computed"
+) -> Estimate:
+    """A number for which no interval was computed, and why; one that has no answer has no interval either."""
+    return Estimate(value, NAN, NAN, n, n_patients, n_positive, 0, "none: no answer" if np.isnan(value) else why)

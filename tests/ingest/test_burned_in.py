@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
+from scipy import ndimage
 
 from medtea.core.errors import DataError
+from medtea.data.levels import Levels
 from medtea.data.marks import Mark
 from medtea.data.phantom import draw_phantom
 from medtea.ingest.acquisition import facts_of
-from medtea.ingest.burned_in import judged, says_burned_in, text_on_border
+from medtea.ingest.burned_in import around, judged, says_burned_in, text_on_border
 
 
 def phantom(number: int, size: int = 320) -> np.ndarray:
@@ -53,6 +55,22 @@ def test_text_does_not_depend_on_the_greys_range_or_polarity() -> None:
     assert text_on_border(np.rint(picture * 4095).astype(np.int32)).letters == letters
     assert text_on_border(1 - picture).letters == letters
     assert text_on_border(np.zeros((64, 64))).letters == 0
+
+
+@pytest.mark.parametrize("table", [np.linspace(0, 1, 4096), 1 - np.linspace(0, 1, 4096) ** 0.5])
+def test_levels_show_the_text_that_their_pixels_show(table: np.ndarray) -> None:
+    large = np.asarray(Image.fromarray(phantom(2)).resize((1024, 1280)))
+    places = np.rint(written(large, "MUELLER ANNA", height=40) * 4095).astype(np.uint16)
+    levels = Levels(places, table.astype(np.float32))
+    assert text_on_border(levels) == text_on_border(levels.pixels)
+    assert text_on_border(levels).is_text
+
+
+@pytest.mark.parametrize("width", [3, 5, 13, 21])
+def test_the_extreme_around_a_pixel_is_that_of_scipys_filter(width: int) -> None:
+    picture = np.random.default_rng(0).random((40, 29)).astype(np.float32)
+    np.testing.assert_array_equal(around(picture, width, np.maximum), ndimage.maximum_filter(picture, width))
+    np.testing.assert_array_equal(around(picture, width, np.minimum), ndimage.minimum_filter(picture, width))
 
 
 def test_the_tags_are_asked_first() -> None:

@@ -20,8 +20,8 @@ from medtea.data.acquisition import read_acquisition
 from medtea.data.index import read_index
 from medtea.data.phantom import draw_phantom
 from medtea.ingest import duplicates
-from medtea.ingest.duplicates import CROPS, FINE, NEAR, Pair, described, distance, equalised, near_pairs
-from medtea.ingest.leaks import leaks, left_out, refuse_leak
+from medtea.ingest.duplicates import CROPS, FINE, NEAR, Pair, described, distance, equalised, groups_of, near_pairs
+from medtea.ingest.leaks import leaking, left_out, pair_rows, refuse_leak
 from medtea.ingest.quality import prepare
 from medtea.ingest.stage import Settings, run
 
@@ -108,7 +108,7 @@ def test_a_description_of_a_crop_is_that_of_the_cropped_picture() -> None:
     assert len(CROPS) == 81
 
 
-def test_no_pair_is_missed_that_comparing_every_two_would_find(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_group_is_missed_that_comparing_every_two_would_find(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "BLOCK", 3)
     pictures = [prepared(phantom(number % 7)) for number in range(10)]
     slow = [
@@ -139,12 +139,68 @@ def test_a_leak_is_a_pair_of_which_one_is_learned_from_and_the_other_tested_on()
     )
     every = [Pair(one, other, 0.01) for one in range(5) for other in range(one + 1, 5)]
     expected = {(0, 2), (0, 3), (1, 2), (1, 3), (2, 4), (3, 4)}
-    assert {(pair.first, pair.second) for pair in leaks(index, every)} == expected
+    for pair in every:
+        leak = (pair.first, pair.second) in expected
+        assert leaking(index, [pair]).sum() == 2 * leak
+        assert pair_rows(index, [pair], "flag")[0]["leak"] is leak
     assert set(left_out(index, every)) == {0, 1, 4}, "no test set loses a radiograph"
     refuse_leak(index, [pair for pair in every if (pair.first, pair.second) not in expected])
-    message = r"r000000 \(file f000000, north\) and r000002 .*distance 0.010.*Such pairs: 6, .*duplicates: drop"
+    message = r"r000000 \(file f000000, north\) and r000002 .*distance 0.010.*both sides: 1, .*duplicates: drop"
     with pytest.raises(DataError, match=message):
         refuse_leak(index, every)
+
+
+def test_a_group_leaks_whichever_of_it_the_pairs_go_through() -> None:
+    """The head of a group is paired with each other one; the two sides may meet in none of its own pairs' ends."""
+    sides = ("extra", "train"), ("train", "train"), ("train", "val"), ("external", "test"), ("train", "test")
+    index = table(*[{"role": role, "split": split} for role, split in sides])
+    for head in range(5):
+        star = [Pair(min(head, other), max(head, other), 0.01) for other in range(5) if other != head]
+        assert leaking(index, star).all()
+        assert set(left_out(index, star)) == {0, 1, 2}
+        rows = pair_rows(index, star, "drop")
+        assert all(row["leak"] and row["group"] == "r000000" for row in rows)
+        assert [row["done"] == "kept" for row in rows] == [pair.first >= 3 for pair in star]
+        with pytest.raises(DataError, match="both sides: 1"):
+            refuse_leak(index, star)
+    chain = [Pair(0, 1, 0.01), Pair(1, 3, 0.01)]
+    assert set(left_out(index, chain)) == {0, 1}, "a copy of a copy is one as well"
+
+
+def test_groups_are_named_by_their_first() -> None:
+    assert groups_of([], 2).tolist() == [0, 1]
+    assert groups_of([Pair(1, 4, 0.0), Pair(3, 4, 0.0), Pair(0, 2, 0.0)], 6).tolist() == [0, 1, 0, 1, 1, 5]
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Every distance that is worked out; where registering begins it ends, for speed."""
+    found: list[float] = []
+
+    def counted(one: Floats, other: Floats, edges: duplicates.Edges) -> float:
+        found.append(1 - float(described(one, FINE, edges) @ described(other, FINE)))
+        return found[-1]
+
+    monkeypatch.setattr(duplicates, "distance", counted)
+    return found
+
+
+def test_n_copies_cost_n_registrations(registered: list[float]) -> None:
+    # more than the NEIGHBOURS that each is compared with, and a crop of it, which must not be lost among them
+    pictures = [prepared(phantom(1))] * 300 + [prepared(cut(phantom(1), 5, 10, 5, 0))]
+    pairs = near_pairs(pictures)
+    assert groups_of(pairs, len(pictures)).tolist() == [0] * 301
+    assert len(pairs) == len(registered) == 300
+
+
+def test_two_groups_that_are_alike_and_no_copies_are_soon_told_apart(
+    registered: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "WORTH_REGISTERING", 2.0)  # as if all were alike
+    two = [prepared(phantom(number)) for number in range(2)]
+    assert groups_of(near_pairs(two * 100), 200).tolist() == [0, 1] * 100
+    # each joins once; then each row tries the other group so often, and the first row every one of it, alone as yet
+    assert len(registered) == 198 + 199 * duplicates.TRIES + 100
 
 
 def source(folder: Path) -> Path:

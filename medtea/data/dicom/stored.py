@@ -144,7 +144,8 @@ def _decoded(dataset: Dataset) -> NDArray[Any]:
     if _is_coded(dataset):
         _refuse_other_size(dataset)
     # pydicom would mask the lowest BitsStored bits, wherever HighBit is; whole words are asked for
-    options = {} if _is_coded(dataset) else {"bits_stored": dataset.BitsAllocated}
+    options: dict[str, Any] = {} if _is_coded(dataset) else {"bits_stored": dataset.BitsAllocated}
+    options["view_only"] = True  # of the file's bytes where they are the pixels: nobody writes to it
     several = (dataset.get("NumberOfFrames") or 1) > 1
     try:
         decoded, _ = decoder.as_array(dataset, index=0 if several else None, **options)
