@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,9 +126,9 @@ def _judged(counted: pd.DataFrame, moves: dict[str, Recalibration], *, replicate
                 replicates=replicates,
                 generator=numpy_generator(seed, f"bootstrap/{group}"),
             )
-            for (method, one), rows in zip(alike, drawn, strict=True):
+            for (method, one), found in zip(alike, drawn, strict=True):
                 patients, logits = one["patient"].tolist(), logits_of(one["score"])
-                yield _Judged(method, str(group), role_of(one), rows, moves[method], patients, logits, seed)
+                yield _Judged(method, str(group), role_of(one), found, moves[method], patients, logits, seed)
 
 
 def _calibrated(judged: _Judged) -> dict[str, Any]:
@@ -162,16 +162,8 @@ def _numbers(rows: Sampled, steepness: Estimate, by_chance: float) -> dict[str, 
 
 def _scaled(estimate: Estimate, factor: float) -> Estimate:
     """The slope of logits that were multiplied by 1 / factor: exactly the slope times the factor."""
-    ends = sorted((estimate.low * factor, estimate.high * factor))
-    return Estimate(
-        estimate.value * factor,
-        ends[0],
-        ends[1],
-        estimate.n,
-        estimate.n_patients,
-        estimate.n_positive,
-        estimate.replicates_without_answer,
-    )
+    low, high = sorted((estimate.low * factor, estimate.high * factor))
+    return replace(estimate, value=estimate.value * factor, low=low, high=high)
 
 
 def _reason(rows: Sampled) -> str:

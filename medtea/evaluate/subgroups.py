@@ -18,8 +18,10 @@ from medtea.data.acquisition import read_acquisition
 from medtea.data.index import read_index
 from medtea.data.views import UNKNOWN
 from medtea.evaluate.by_hospital import compared, headline, role_of
+from medtea.metrics.delong import Placed, auroc_interval, placed
+from medtea.metrics.delong import compared as compare
 from medtea.metrics.intervals import Group, bootstrap_by_patient, difference_between_groups
-from medtea.metrics.weighted import auroc_of, mean_of
+from medtea.metrics.weighted import mean_of
 
 ATTRIBUTES = ("sex", "age", "view", "manufacturer", "portable", "year")
 SMALLEST = 20
@@ -57,7 +59,7 @@ def parts_of(index: pd.DataFrame, acquisition: pd.DataFrame | None) -> pd.DataFr
             "year": acquisition["year"].astype("string"),
         }
     ).astype("object")
-    found = found.where(found.notna() & found.ne(UNKNOWN), None)
+    found = found.where(found.notna() & ~found.isin([UNKNOWN]), None)
     return found.set_axis(index["radiograph"].to_numpy(), axis=0)
 
 
@@ -125,7 +127,7 @@ def _part(part: pd.DataFrame, others: pd.DataFrame, *, replicates: int, seed: in
 
     first, rest = _of_first_method(part), _of_first_method(others)
     shares = [Group(rows["patient"].tolist(), mean_of(rows["label"].to_numpy(dtype=float))) for rows in (first, rest)]
-    prevalence = bootstrap_by_patient(*_pair(shares[0]), **draws, generator=generator())
+    prevalence = bootstrap_by_patient(shares[0].patients, shares[0].statistic, **draws, generator=generator())
     shift = difference_between_groups(shares[:1], shares[1:], **draws, generator=generator())
     found: dict[str, Any] = {
         "n": len(first),
@@ -137,20 +139,14 @@ def _part(part: pd.DataFrame, others: pd.DataFrame, *, replicates: int, seed: in
         "methods": [],
     }
     for method, rows in part.groupby("method", sort=False):
-        own = _group(rows)
-        other = _group(others[others["method"].eq(method)])
-        auroc = bootstrap_by_patient(*_pair(own), **draws, generator=generator())
-        less = difference_between_groups([own], [other], **draws, generator=generator())
+        own, other = _placed(rows), _placed(others[others["method"].eq(method)])
+        auroc, less = auroc_interval(own), compare([own], [other]).estimate
         found["methods"].append({"method": method, "auroc": auroc.to_json(), "auroc_less_others": less.to_json()})
     return found
 
 
-def _group(rows: pd.DataFrame) -> Group:
-    return Group(rows["patient"].tolist(), auroc_of(rows["label"].to_numpy(dtype=int), rows["score"].to_numpy()))
-
-
-def _pair(group: Group) -> tuple[list[str], Any]:
-    return list(group.patients), group.statistic
+def _placed(rows: pd.DataFrame) -> Placed:
+    return placed(rows["patient"].tolist(), rows["label"].to_numpy(dtype=int), rows["score"].to_numpy())
 
 
 def _worst(shown: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

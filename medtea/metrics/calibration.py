@@ -122,7 +122,8 @@ def slope(cells: Cells) -> Floats:
     middle, spread = _units(cells)
     design = np.stack([np.ones_like(cells.values), (cells.values - middle) / spread], axis=1)
     found = fit_logistic(design, cells.positives, cells.negatives)[:, 1] / spread
-    return np.where(overlap(cells), found, np.nan)
+    answered: Floats = np.where(overlap(cells), found, np.nan)
+    return answered
 
 
 def _units(cells: Cells) -> tuple[float, float]:
@@ -138,7 +139,8 @@ def overlap(cells: Cells) -> NDArray[np.bool_]:
         there = counts > 0
         lowest.append(there.argmax(axis=1))
         highest.append(counts.shape[1] - 1 - there[:, ::-1].argmax(axis=1))
-    return cells.have_both & (highest[0] > lowest[1]) & (highest[1] > lowest[0])
+    found: NDArray[np.bool_] = cells.have_both & (highest[0] > lowest[1]) & (highest[1] > lowest[0])
+    return found
 
 
 def brier(cells: Cells) -> Floats:
@@ -149,7 +151,8 @@ def brier(cells: Cells) -> Floats:
     """
     score = expit(cells.values)
     lost = cells.positives @ (score - 1) ** 2 + cells.negatives @ score**2
-    return np.divide(lost, cells.sizes, out=np.full(len(lost), np.nan), where=cells.sizes > 0)
+    found: Floats = np.divide(lost, cells.sizes, out=np.full(len(lost), np.nan), where=cells.sizes > 0)
+    return found
 
 
 def scaled_brier(cells: Cells) -> Floats:

@@ -8,7 +8,7 @@ are a few array operations, and methods at one hospital share the draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 
 from medtea.core.errors import DataError
 from medtea.metrics.classification import checked
-from medtea.metrics.estimates import NAN, Estimate
+from medtea.metrics.estimates import BOOTSTRAP, Estimate, without_interval
 from medtea.metrics.intervals import REPLICATES
 
 Floats = NDArray[np.float64]
@@ -41,12 +41,14 @@ class Cells:
     @property
     def sizes(self) -> Floats:
         """Rows of each sample, (samples,)."""
-        return self.totals.sum(axis=1)
+        found: Floats = self.totals.sum(axis=1)
+        return found
 
     @property
     def have_both(self) -> NDArray[np.bool_]:
         """Which samples have both labels, (samples,)."""
-        return (self.positives.sum(axis=1) > 0) & (self.negatives.sum(axis=1) > 0)
+        found: NDArray[np.bool_] = (self.positives.sum(axis=1) > 0) & (self.negatives.sum(axis=1) > 0)
+        return found
 
     def moved(self, intercept: float, slope: float) -> Cells:
         """The same rows with the predictor intercept + slope · value; a negative slope turns the order round."""
@@ -95,12 +97,15 @@ class Sampled:
 
         One patient has no interval: every draw is the same.
         """
-        low = high = NAN
+        found = without_interval(value, n=self.n, n_patients=self.n_patients, n_positive=self.n_positive)
+        if not found.answered or self.n_patients < 2:
+            return replace(found, interval="none: one patient") if found.answered else found
         answered = numbers[~np.isnan(numbers)]
-        if self.n_patients > 1 and not np.isnan(value) and 2 * answered.size >= numbers.size > 0:
-            low, high = (float(bound) for bound in np.quantile(answered, (0.025, 0.975)))
-        dropped = 0 if np.isnan(value) else int(numbers.size - answered.size)
-        return Estimate(value, low, high, self.n, self.n_patients, self.n_positive, dropped)
+        found = replace(found, replicates_without_answer=int(numbers.size - answered.size))
+        if 2 * answered.size < numbers.size:
+            return replace(found, interval="none: more than half of the replicates have no answer")
+        low, high = np.quantile(answered, (0.025, 0.975))
+        return replace(found, low=float(low), high=float(high), interval=BOOTSTRAP)
 
 
 def sampled(

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 ITERATIONS = 40
+FARTHEST = 20.0  # that one step moves a logit
 # Of the log-likelihood, relative: at 1e-10 a coefficient of order 1 is right to about 1e-5 of its standard error.
 TOLERANCE = 1e-10
 # Where Harrell places the knots, as quantiles of the predictor, by their number.
@@ -50,7 +51,7 @@ def _newton(design: Floats, positives: Floats, negatives: Floats, offset: Floats
     pos, total = positives[active], positives[active] + negatives[active]
     reached = np.full(active.size, -np.inf)
     squares = np.einsum("ni,nj->nij", design, design).reshape(len(design), -1)
-    size = design.shape[1]
+    size, widest = design.shape[1], np.abs(design).max(axis=0)
     for _ in range(ITERATIONS):
         if not active.size:
             break
@@ -71,6 +72,8 @@ def _newton(design: Floats, positives: Floats, negatives: Floats, offset: Floats
         # A bend of 0 (all probabilities at 0 or 1) has no inverse: the tiny ridge only shortens such a step.
         bend += 1e-12 * (1 + np.trace(bend, axis1=1, axis2=2))[:, None, None] * np.eye(size)
         newton = np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
+        # Where all probabilities are near 0 or 1 the parabola says nothing about far away.
+        newton *= np.minimum(1, FARTHEST / np.maximum(np.abs(newton) @ widest, FARTHEST))[:, None]
         step = np.where(up[:, None], newton, step / 2)
         keep = ~done
         active, best, step, reached = active[keep], best[keep], step[keep], reached[keep]

@@ -55,6 +55,8 @@ def random_effects(effects: ArrayLike, variances: ArrayLike) -> RandomEffects:
     Knapp's variance, which is never taken to be smaller than the usual one (their own advice; with two to four
     hospitals that happen to agree it would otherwise be far too short). A new hospital's value is within
     mean ± t(k - 2) · √(τ² + that variance): Higgins, Thompson and Spiegelhalter. I² = (Q - (k - 1)) / Q, not below 0.
+    In simulated studies of 3 to 10 hospitals a new one's value was held in 90 to 100 %, least often where τ is of the
+    size of the hospitals' own errors: read it as "at least this wide".
 
     Returns:
         With one hospital no answer but its mean; with two no interval for a new one.

@@ -40,7 +40,8 @@ def within_site_auroc_of(labels: ArrayLike, scores: ArrayLike, sites: Sequence[s
             of_site = (own @ label[rows]) * (own @ (1 - label[rows]))
             above += np.where(of_site > 0, statistic.compute(own) * of_site, 0)
             pairs += of_site
-        return np.divide(above, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+        found: Floats = np.divide(above, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+        return found
 
     return Statistic(compute, label.size, int(label.sum()))
 

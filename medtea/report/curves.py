@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from medtea.report.drawing import COLOUR, MARKERS, SERIES, WIDTH, Axes, axes_of, sheet, to_svg
+from medtea.report.drawing import COLOUR, MARKERS, SERIES, WIDTH, Axes, Figure, axes_of, sheet, to_svg
 from medtea.report.tables import tag
 
 Written = Mapping[str, Any]
@@ -34,7 +34,7 @@ def calibration_plot(name: str, group: str, entries: Sequence[Written], names: S
             axes.set_ylim(0, 1)
             axes.set_xlabel("score")
         figure.axes[0].set_ylabel("share of positives")
-        _legend(figure.axes[0], [entry["method"] for entry in entries], names)
+        _legend(figure, [entry["method"] for entry in entries], names)
         about = f"Calibration at {group}: share of positives at each score, as given and recalibrated"
         return to_svg(figure, name, about, _calibration_in_words(entries))
 
@@ -58,7 +58,7 @@ def decision_plot(
         axes.set_xlim(at[0], at[-1])
         axes.set_xlabel("threshold: act where the score is at least this")
         axes.set_ylabel("net benefit")
-        _legend(axes, [entry["method"] for entry in entries], names)
+        _legend(figure, [entry["method"] for entry in entries], names)
         return to_svg(figure, name, f"Net benefit at {group}", _decision_in_words(at, entries))
 
 
@@ -131,7 +131,7 @@ def _hospital_row(axes: Axes, height: float, hospital: Written, colour: str) -> 
     value = hospital["auroc"]
     words = "no answer" if value is None else f"{value:.2f} ({span(low, high) if low is not None else 'no interval'})"
     _beside(axes, height, f"{hospital['group']} {tag(hospital['role'])}", words)
-    if low is not None:
+    if low is not None and high is not None:
         axes.plot([low, high], [height, height], color=colour, linewidth=1.2)
     if value is not None:
         axes.plot([value], [height], color=colour, marker="s", markersize=4)
@@ -158,9 +158,8 @@ def _line(axes: Axes, x: Sequence[float], y: Any, band: Written, method: str, na
     axes.plot(x, _floats(y), color=colour, linewidth=1.5, marker=marker, markersize=3.5, markevery=(2 * place % 8, 8))
 
 
-def _legend(axes: Axes, methods: Sequence[str], names: Sequence[str]) -> None:
+def _legend(figure: Figure, methods: Sequence[str], names: Sequence[str]) -> None:
     # Markers and names above the axes, two in a line.
-    figure = axes.figure
     height = figure.get_figheight()
     for place, method in enumerate(methods):
         number = names.index(method)

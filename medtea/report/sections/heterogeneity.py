@@ -19,7 +19,7 @@ HOW = (
     "The mean is that of the law from which hospitals are thought to be drawn. τ: standard deviation between "
     "hospitals on the logit scale, beyond what chance among patients gives. I²: share of the spread that is "
     "beyond chance. Q: test of whether all are alike; with few hospitals it finds little. The interval for a new "
-    "hospital is where the AUROC of one more hospital, drawn like these, would lie in 95 % of cases. Over all "
+    "hospital is where the AUROC of one more hospital, drawn like these, is expected in about 95 % of cases. Over all "
     "hospitals it is too hopeful: those seen in training are among them."
 )
 COLUMNS = ("method", "over", "what", "role", "n", "n_positive", "auroc", "low", "high")

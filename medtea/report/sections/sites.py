@@ -42,7 +42,7 @@ def _table(found: Any, place: int) -> Table:
     )
     record = f"{RECORD}/{place}"
     first = (Cell("hospital alone"), Cell(str(alone.n)), number(alone, record=f"{record}/hospital_only"))
-    rows = [(*first, Cell("0.50", "by construction"), Cell(""))]
+    rows: list[tuple[Cell, ...]] = [(*first, Cell("0.50", "by construction"), Cell(""))]
     for row, one in enumerate(found["methods"]):
         numbers = [Estimate.from_json(one[name]) for name in ("pooled", "within", "pooled_less_within")]
         records = [f"{record}/methods/{row}/{name}" for name in ("pooled", "within", "pooled_less_within")]
