@@ -74,6 +74,9 @@ WINGS = {
     "audit": "Whether the networks rely on what is outside the lungs.",
     "report": "The HTML page, the tables and the figures: the whole way.",
 }
+NOT_TRACKED: dict[str, Any] = {"ingest": {"options", "labels"}, "scores": {"path"}}
+NOT_TRACKED |= {"evaluate": {"models": {"__all__": {"path"}}}}
+"""Settings that hold paths, or words of a source."""
 INTERRUPTED = 130
 """How a shell says that Ctrl-C ended a command: 128 + SIGINT."""
 QUICK = (
@@ -153,7 +156,50 @@ def _wing_command(wing: str, about: str) -> None:
 
 
 for _wing, _about in WINGS.items():
-    _wing_command(_wing, _about)
+    if _wing != "evaluate":  # which has a command of its own
+        _wing_command(_wing, _about)
+
+
+@app.command("evaluate", rich_help_panel="The way up to and including one wing")
+def evaluate_(
+    config: Annotated[Path | None, typer.Argument(help="The experiment's YAML, or the name of one.")] = None,
+    scores: Annotated[
+        Path | None, typer.Option("--scores", metavar="CSV", help="Predictions of any system (docs/scores.md).")
+    ] = None,
+    train: Annotated[
+        list[str] | None, typer.Option("--train", metavar="HOSPITAL", help="Of --scores: the system was trained there.")
+    ] = None,
+    external: Annotated[
+        list[str] | None, typer.Option("--external", metavar="HOSPITAL", help="Of --scores: it never saw this one.")
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="[NAME=]PATH", help="Of CONFIG: score this too (docs/given_models.md)."),
+    ] = None,
+    to: To = None,
+    set_: Set = None,
+    from_: From = None,
+    no_tracking: NoTracking = False,
+) -> None:
+    """AUROC with intervals, per method and hospital.
+
+    Two ways: of a config's own networks, with others' beside them; or of predictions that any system made, to the page:
+
+    medtea evaluate CONFIG --model network.onnx
+
+    medtea evaluate --scores scores.csv --train northgate --external hillcrest --to FOLDER
+    """
+    if (config is None) == (scores is None):
+        raise UsageError("Give either CONFIG, to evaluate its networks, or --scores CSV, to evaluate predictions.")
+    if scores is not None:
+        if models or from_:
+            raise UsageError("--model and --from go with CONFIG; predictions that are made already need neither.")
+        walk_scores(scores, to, train or [], external or [], set_ or [], no_tracking)
+    elif config is not None:
+        if train or external:
+            raise UsageError("--train and --external go with --scores; a config has them below `ingest`.")
+        assignments = [*_source(config, from_), *(set_ or []), *_models(config, models or [])]
+        walk(config, to, assignments, no_tracking, until="evaluate")
 
 
 @app.command()
@@ -330,6 +376,24 @@ def _source(config: Path, name: str | None) -> list[str]:
     return [f"ingest.source={name}", f"ingest.options={json.dumps(read_yaml(path), default=str)}"]
 
 
+def _models(config: Path, given: list[str]) -> list[str]:
+    """The assignment that each `--model` adds to; a network's settings lie beside it in a YAML of its name.
+
+    Of a folder they lie in it, as preprocessing.yaml.
+    """
+    if not given:
+        return []
+    evaluate = read_yaml(_find(config)).get("evaluate")
+    models = list(evaluate.get("models") or []) if isinstance(evaluate, dict) else []
+    for text in given:
+        name, equals, rest = text.partition("=")
+        path = Path(rest if equals else text)
+        beside = path / "preprocessing.yaml" if path.is_dir() else path.with_suffix(".yaml")
+        found = read_yaml(beside) if beside.is_file() else {}
+        models.append(found | {"path": str(path)} | ({"name": name} if equals else {}))
+    return [f"evaluate.models={json.dumps(models, default=str)}"]
+
+
 def _in_words(hospital: str, count: Dicomized) -> Iterator[str]:
     """One line for the hospital, and one for each reason to refuse a row."""
     vendor = count.vendor
@@ -347,7 +411,10 @@ def load(config: Path, assignments: list[str]) -> tuple[Any, Any]:
     Raises:
         ConfigError: the config, an override or a setting is wrong.
     """
-    content = override(read_yaml(_find(config)), assignments)
+    return _load(override(read_yaml(_find(config)), assignments))
+
+
+def _load(content: dict[str, Any]) -> tuple[Any, Any]:
     name = content.get("pipeline", "cross_hospital")
     pipelines = importlib.import_module("medtea.pipelines")
     known = [path.stem for path in Path(str(pipelines.__path__[0])).glob("*.py") if path.stem != "__init__"]
@@ -400,17 +467,30 @@ def walk_seeds(config: Path, to: Path | None, settings: Any, no_tracking: bool, 
 def walk(config: Path, to: Path | None, assignments: list[str], no_tracking: bool, until: str = "") -> None:
     """Run a pipeline up to a wing, or to its end, and show what came out."""
     module, settings = load(config, assignments)
+    _walk(module, settings, folder=_folder(config, to), study=config.stem, no_tracking=no_tracking, until=until)
+
+
+def walk_scores(
+    scores: Path, to: Path | None, train: list[str], external: list[str], assignments: list[str], no_tracking: bool
+) -> None:
+    """Evaluate a file of predictions, and make its page; the study is called as its folder is."""
+    given = {"path": str(scores)} | {name: value for name, value in (("train", train), ("external", external)) if value}
+    module, settings = _load(override({"pipeline": "given_scores", "scores": given}, assignments))
+    folder = to or Path("runs") / "scores"
+    _walk(module, settings, folder=folder, study=folder.resolve().name, no_tracking=no_tracking)
+
+
+def _walk(module: Any, settings: Any, *, folder: Path, study: str, no_tracking: bool, until: str = "") -> None:
     wings = type(settings).model_fields
     is_to_the_end = not until
     until = until or ("report" if "report" in wings else "evaluate")
     if until not in wings:
         raise UsageError(f"The pipeline {settings.pipeline} has no wing '{until}'. Leave it out, or take another.")
-    folder = _folder(config, to)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"The run folder cannot be made ({type(error).__name__}). Give another with --to.") from error
-    tracker = NullTracker() if no_tracking else _tracker(folder, config.stem, settings)
+    tracker = NullTracker() if no_tracking else _tracker(folder, study, settings)
     work = Work(folder, settings.seed, tracker, say=_say, device=_device(settings.device))
     write_text(folder / "settings.yaml", to_yaml(settings.model_dump(mode="json")))
     with tracker, closing(module.run(work, settings)) as stages:
@@ -421,11 +501,11 @@ def walk(config: Path, to: Path | None, assignments: list[str], no_tracking: boo
     if tracker.notice:
         err.print(tracker.notice, style="yellow", markup=False)
     if is_to_the_end and until == "evaluate":
-        out.print(
-            to_terminal(headline_table(write_tables(folder, settings, runs=[folder], failed=[], title=config.stem)))
-        )
-    elif until == "report":
-        print_table(ScoresArtefact(folder / "evaluate"), OutcomesArtefact(folder / "audit"), out.print)
+        out.print(to_terminal(headline_table(write_tables(folder, settings, runs=[folder], failed=[], title=study))))
+    elif until in ("evaluate", "report") and "report" in wings:
+        outcomes = OutcomesArtefact(folder / "audit") if until == "report" and "audit" in wings else None
+        print_table(ScoresArtefact(folder / "evaluate"), outcomes, out.print)
+    if until == "report":
         out.print(f"The page: {page_of(folder)}", markup=False, highlight=False, soft_wrap=True)
     if not work.ran:
         out.print("Nothing to do: every stage's record matches the settings, inputs, seed and version.")
@@ -445,7 +525,7 @@ def _tracker(folder: Path, name: str, settings: Any) -> Tracker:
         folder,
         experiment=name,
         run_name=f"{name}, seed {settings.seed}",
-        params=settings.model_dump(mode="json", exclude={"ingest": {"options", "labels"}}),
+        params=settings.model_dump(mode="json", exclude=NOT_TRACKED),
         tags={"medtea.version": __version__, "medtea.commit": code_commit()},
     )
 

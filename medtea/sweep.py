@@ -23,7 +23,7 @@ import torch
 from medtea.core.errors import DataError, MedteaError
 from medtea.core.names import Artefact
 from medtea.core.settings import to_yaml
-from medtea.core.tracking import NullTracker, Tracker
+from medtea.core.tracking import NullTracker, Tracker, metric_name
 from medtea.core.work import Work, provenance, write_json, write_text
 from medtea.evaluate.over_seeds import over_seeds
 from medtea.report.page import seeds_page
@@ -206,6 +206,7 @@ def track_sweep(tracker: Tracker, record: dict[str, Any], folder: Path) -> None:
     """One run of the tracker for each method and seed, with flat params and the numbers per group, side by side."""
     settings = record["settings"]
     trained = {"teacher": settings["teach"]} | {student["name"]: student for student in settings["distil"]}
+    roles = {group["group"]: group["role"] for group in record["groups"]}
     for place, run in enumerate(record["runs"]):
         for method in record["methods"]:
             name = method["method"]
@@ -213,7 +214,7 @@ def track_sweep(tracker: Tracker, record: dict[str, Any], folder: Path) -> None:
             params = {"method": own.get("method", name), "seed": run.removeprefix("seed_"), "network": own["network"]}
             params |= own["loop"] | {f"option.{key}": value for key, value in (own.get("options") or {}).items()}
             found = {
-                f"{record['headline']}/{cell['group']}": cell["by_seed"][place]
+                metric_name(record["headline"], cell["group"], role=roles[cell["group"]]): cell["by_seed"][place]
                 for cell in record["cells"]
                 if cell["method"] == name
             }

@@ -108,5 +108,5 @@ def from_index(work: Work, settings: Wings, index: IndexArtefact) -> Iterator[Ar
         lungs=lungs,
         scores=scores,
         outcomes=outcomes,
-        settings_of_run=settings.model_dump(mode="json"),
+        settings_of_run=settings.model_dump(mode="json", exclude={"evaluate": {"models": {"__all__": {"path"}}}}),
     )

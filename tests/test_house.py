@@ -34,7 +34,7 @@ FLOORS = {
 }
 ONLY_IMPORTER = {
     "yaml": "medtea.core.settings",
-    "mlflow": "medtea.core.tracking",
+    "mlflow": "medtea.core.tracking.store",
     "matplotlib": "medtea.report.drawing",
 }
 # one door for modules that are loaded by name: the bays', and the command line's for a pipeline

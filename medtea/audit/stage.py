@@ -26,6 +26,7 @@ from medtea.core.names import (
 from medtea.core.progress import track
 from medtea.core.seeds import numpy_generator
 from medtea.core.settings import StrictSettings, parse
+from medtea.core.tracking import metric_name
 from medtea.core.work import Work, read_array, read_json, write_atomically, write_csv, write_json
 from medtea.data.index import read_index, read_plausible
 from medtea.training.networks import load_classifier
@@ -93,7 +94,7 @@ def run(
         with work.tracker.child(network.name, {}) as tracked:
             tracked.metrics(
                 {
-                    f"{one['probe']}/{one['group']}": one["estimate"]["value"]
+                    metric_name(one["probe"], one["group"]): one["estimate"]["value"]
                     for one in outcomes
                     if one["method"] == network.name
                 }

@@ -21,6 +21,7 @@ from medtea.data.index import Parts, label_fields, read_index
 from medtea.data.loader import Loader, StoredHeatmaps
 from medtea.distil import methods
 from medtea.distil.methods.method import Context, Method
+from medtea.distil.registered import registered
 from medtea.distil.watch import LOOKS_AT, Watch, some_of
 from medtea.training.asked import AskedTeacher
 from medtea.training.loop import LoopSettings
@@ -128,7 +129,10 @@ def run(work: Work, settings: Settings, index: IndexArtefact, teacher: TeacherAr
             log=tracked.metrics,
             watch=watch,
         )
-    write_weights(artefact.student, network)
+        write_weights(artefact.student, network)
+        shape = card["shape"]
+        size = bank_fields(bank)[Field.RADIOGRAPH].shape[-1]
+        tracked.model(registered(network, table, sees=sees, channels=shape["channels"], size=size))
     write_json(
         artefact.card,
         {

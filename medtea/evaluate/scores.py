@@ -9,11 +9,14 @@ import pandas as pd
 import torch
 from scipy.special import softmax
 
+from medtea.core.errors import ConfigError
 from medtea.core.names import IndexArtefact, LungsArtefact, Role, Split, StudentArtefact, TeacherArtefact
 from medtea.core.work import read_array, read_json
-from medtea.data.index import read_index, read_plausible, rows
+from medtea.data.index import count_logits, read_index, read_plausible, rows
+from medtea.training.given.model import Settings as GivenModel
 from medtea.training.networks import load_classifier
 from medtea.training.predict import Shown, predict_logits, score
+from medtea.training.score_given import scores_of_given
 
 COLUMNS = (
     "radiograph",
@@ -36,12 +39,16 @@ def score_all(
     teacher: TeacherArtefact,
     students: Sequence[StudentArtefact],
     device: torch.device,
+    models: Sequence[GivenModel] = (),
 ) -> pd.DataFrame:
     """One row per labelled radiograph of validation and test and network, columns COLUMNS.
 
     Each network, teacher or student, is shown what its card says: the whole radiograph, the lungs alone by the
-    segmenter's mask, or the twin. Of one logit `score` is the probability of class 1; of several classes that of the
-    `predicted` one.
+    segmenter's mask, or the twin; a given model what its settings say. Of one logit `score` is the probability of
+    class 1; of several classes that of the `predicted` one.
+
+    Raises:
+        ConfigError: a given model cannot be opened or does not fit, or there are more than two classes.
     """
     table = read_index(index.index)
     radiographs = read_array(index.radiographs)
@@ -64,4 +71,11 @@ def score_all(
 
     parts = [scored("teacher", teacher)]
     parts += [scored(read_json(student.card)["name"], student) for student in students]
+    for model in models:
+        if count_logits(table) > 1:
+            raise ConfigError(
+                "evaluate.models: these radiographs have several classes; a given model is scored on two."
+            )
+        found = scores_of_given(model, radiographs, chosen, masks=masks, twins=twins, device=device)
+        parts.append(common.assign(method=model.name, score=found, predicted=np.nan)[list(COLUMNS)])
     return pd.concat(parts, ignore_index=True)

@@ -194,15 +194,14 @@ def _refuse_selected_on(table: pd.DataFrame) -> None:
 def _refuse_different_rows(table: pd.DataFrame) -> None:
     """Refuse methods that are not on the same radiographs with the same facts: nothing could be compared."""
     facts = ["radiograph", "patient", "label", "split"]
-    first, *others = (
-        (name, part.set_index("radiograph")) for name, part in table[[*facts, "method"]].groupby("method")
-    )
+    by_method = table[[*facts, "method"]].groupby("method", sort=False)
+    (control, reference), *others = ((str(name), part.set_index("radiograph")) for name, part in by_method)
     for name, part in others:
-        missing = len(set(first[1].index) ^ set(part.index))
+        missing = len(set(reference.index) ^ set(part.index))
         if missing:
             raise DataError(
-                f"scores: '{first[0]}' and '{name}' differ in {missing} radiographs; every method needs a row for each "
+                f"scores: '{control}' and '{name}' differ in {missing} radiographs; every method needs a row for each "
                 "radiograph. Leave out those that one of them lacks, and say so in report.notes."
             )
-        if not part.loc[first[1].index, facts[1:]].equals(first[1][facts[1:]]):
-            raise DataError(f"scores: '{first[0]}' and '{name}' differ in a patient, label or split of one radiograph.")
+        if not part.loc[reference.index, facts[1:]].equals(reference[facts[1:]]):
+            raise DataError(f"scores: '{control}' and '{name}' differ in a patient, label or split of one radiograph.")

@@ -14,21 +14,12 @@ from medtea.core.work import Work, digest_of, digest_of_file, write_csv
 from medtea.data.acquisition import write_acquisition
 from medtea.data.index import write_index
 from medtea.evaluate import scores_file
+from medtea.evaluate.cards import UNKNOWN
 from medtea.evaluate.scores import COLUMNS
 from medtea.evaluate.scores_file import Given, read_scores
 from medtea.evaluate.stage import Settings, leave
 
 FLOW = ("hospital", "role", "found", "refused", "accepted", "labelled", "positive", "patients")
-CARD = {
-    "sees": [],
-    "sees_at_inference": [],
-    "network": "",
-    "parameters": None,
-    "seconds": None,
-    "selection": "",
-    "options": {},
-}
-"""What is known of a system of which there are predictions alone."""
 
 
 def run(work: Work, settings: Settings, given: scores_file.Settings) -> tuple[IndexArtefact, ScoresArtefact]:
@@ -50,15 +41,14 @@ def run(work: Work, settings: Settings, given: scores_file.Settings) -> tuple[In
     if not cohort.is_finished:
         found = read_scores(given, path, names)
         _leave_cohort(index, found)
-        work.say(
-            f"cohort: {len(found.index)} radiographs; beside the columns needed: {', '.join(found.read) or 'none'}"
-        )
+        beside = ", ".join(found.read) or "none"
+        work.say(f"cohort: {len(found.index)} radiographs; columns read beside the needed ones: {beside}")
         cohort.finish()
     stage = work.stage("evaluate", settings, [index])
     artefact = ScoresArtefact(stage.folder)
     if not stage.is_finished:
         found = found or read_scores(given, path, names)
-        cards = dict.fromkeys(found.scores["method"], CARD)
+        cards = dict.fromkeys(found.scores["method"], UNKNOWN)
         leave(work, settings, stage, artefact, index, found.scores[list(COLUMNS)], cards)
     return index, artefact
 

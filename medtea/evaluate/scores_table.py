@@ -131,6 +131,6 @@ def taken_of(row: Row) -> dict[str, Any]:
     }
 
 
-def known_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+def known_facts(facts: Mapping[Any, Any]) -> dict[str, Any]:
     """What the acquisition table is told of it: a number that is missing is left out."""
     return {name: value for name, value in facts.items() if value is not None and value == value and name != "view"}

@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import Field as Bound
 from pydantic import field_validator
 
+from medtea.core.errors import ConfigError
 from medtea.core.names import (
     IndexArtefact,
     LungsArtefact,
@@ -18,15 +19,20 @@ from medtea.core.names import (
     TeacherArtefact,
 )
 from medtea.core.settings import StrictSettings
-from medtea.core.work import Stage, Work, read_json, write_atomically, write_json
+from medtea.core.work import Stage, Work, digest_of, read_json, write_atomically, write_json
 from medtea.data.index import read_index
 from medtea.evaluate.by_hospital import CONTROL, differences_to, gaps, headline, left_out, no_answers, scores_by_group
 from medtea.evaluate.calibration import probabilities
+from medtea.evaluate.cards import card_of, card_of_given
+from medtea.evaluate.datasets import datasets_of
 from medtea.evaluate.distributions import score_distributions
 from medtea.evaluate.heterogeneity import heterogeneity
+from medtea.evaluate.logged import metrics_of
 from medtea.evaluate.scores import score_all
 from medtea.evaluate.sites import site_baseline
 from medtea.evaluate.subgroups import read_parts, subgroups
+from medtea.training.given.model import Settings as GivenModel
+from medtea.training.score_given import digest_of_given
 
 OPERATING_POINT = "largest Youden index on IID validation radiographs, carried over"
 NO_OPERATING_POINT = "no answer: there are no validation radiographs of hospitals trained at, to choose a threshold on"
@@ -40,10 +46,12 @@ class Settings(StrictSettings):
     Attributes:
         replicates: Bootstrap draws of patients for every 95 % interval.
         thresholds: Of the decision curves, the lowest and the highest probability from which somebody might act.
+        models: Networks that others trained, to be scored beside ours (see docs/given_models.md).
     """
 
     replicates: int = Bound(2000, ge=100)
     thresholds: tuple[Threshold, Threshold] = (0.05, 0.95)
+    models: tuple[GivenModel, ...] = ()
 
     @field_validator("thresholds")
     @classmethod
@@ -51,6 +59,18 @@ class Settings(StrictSettings):
         if thresholds[0] >= thresholds[1]:
             raise ValueError("the first threshold is the lower one, for instance [0.05, 0.5]")
         return thresholds
+
+    @field_validator("models")
+    @classmethod
+    def _distinct_names(cls, models: tuple[GivenModel, ...]) -> tuple[GivenModel, ...]:
+        names = [model.name for model in models]
+        if len(set(names)) < len(names):
+            raise ValueError("two models have one name; give each its own `name`")
+        return models
+
+    def without_places(self) -> Settings:
+        """The same without the models' paths: a path is of one machine, and a record names a model by its digest."""
+        return self.model_copy(update={"models": tuple(one.model_copy(update={"path": ""}) for one in self.models)})
 
 
 def run(
@@ -63,14 +83,23 @@ def run(
 ) -> ScoresArtefact:
     """Leave scores.csv and metrics.json.
 
-    AUROCs are logged as auroc/iid/<hospital> and auroc/ood/<hospital>; of several classes accuracy/iid/... and so on.
+    Every estimate is tracked by method and hospital, as auroc/ood/montgomery (see docs/tracking.md).
+
+    Raises:
+        ConfigError: a given model has the name of one of ours, cannot be opened, or does not fit.
     """
-    stage = work.stage("evaluate", settings, [index, *([lungs] if lungs else []), teacher, *students])
+    cards = {"teacher": card_of(teacher)} | {read_json(one.card)["name"]: card_of(one) for one in students}
+    twice = next((model.name for model in settings.models if model.name in cards), None)
+    if twice is not None:
+        raise ConfigError(f"evaluate.models: '{twice}' is the name of a network of this run. Give it another `name`.")
+    inputs = [index, *([lungs] if lungs else []), teacher, *students]
+    source = digest_of([digest_of_given(model) for model in settings.models]) if settings.models else ""
+    stage = work.stage("evaluate", settings.without_places(), inputs, source=source)
     artefact = ScoresArtefact(stage.folder)
     if stage.is_finished:
         return artefact
-    scores = score_all(index, lungs, teacher, students, work.device)
-    cards = {"teacher": _card(teacher)} | {read_json(one.card)["name"]: _card(one) for one in students}
+    scores = score_all(index, lungs, teacher, students, work.device, settings.models)
+    cards |= {model.name: card_of_given(model) for model in settings.models}
     leave(work, settings, stage, artefact, index, scores, cards)
     return artefact
 
@@ -98,52 +127,29 @@ def leave(
     write_atomically(artefact.scores, lambda file: file.write(scores.to_csv(index=False).encode()))
     draws = {"replicates": settings.replicates, "seed": work.seed}
     entries = scores_by_group(scores, **draws)
-    write_json(
-        artefact.metrics,
-        {
-            "headline": headline(scores),
-            "methods": dict(cards),
-            "scores": entries,
-            "gaps": gaps(scores, **draws),
-            "differences_to_erm": differences_to(CONTROL, scores, **draws),
-            "left_out": left_out(scores),
-            "no_answer": no_answers(entries),
-            "interval": f"95 %, percentile bootstrap of patients, {settings.replicates} draws",
-            "operating_point": OPERATING_POINT if scores["split"].eq(Split.VALIDATION).any() else NO_OPERATING_POINT,
-            **probabilities(scores, thresholds=settings.thresholds, **draws),
-            "score_distributions": score_distributions(scores),
-            "heterogeneity": heterogeneity(scores),
-            "sites": site_baseline(scores, read_index(index.index), **draws),
-            "subgroups": subgroups(scores, read_parts(index), **draws),
-        },
-    )
+    table = read_index(index.index)
+    written = {
+        "headline": headline(scores),
+        "methods": dict(cards),
+        "scores": entries,
+        "gaps": gaps(scores, **draws),
+        "differences_to_erm": differences_to(CONTROL, scores, **draws),
+        "left_out": left_out(scores),
+        "no_answer": no_answers(entries),
+        "interval": f"95 %, percentile bootstrap of patients, {settings.replicates} draws",
+        "operating_point": OPERATING_POINT if scores["split"].eq(Split.VALIDATION).any() else NO_OPERATING_POINT,
+        **probabilities(scores, thresholds=settings.thresholds, **draws),
+        "score_distributions": score_distributions(scores),
+        "heterogeneity": heterogeneity(scores),
+        "sites": site_baseline(scores, table, **draws),
+        "subgroups": subgroups(scores, read_parts(index), **draws),
+    }
+    write_json(artefact.metrics, written)
+    datasets = datasets_of(table)
+    work.tracker.datasets(datasets)
     for method in {entry["method"]: None for entry in entries}:
         with work.tracker.child(method, {}) as tracked:
-            tracked.metrics(_logged([entry for entry in entries if entry["method"] == method], headline(scores)))
+            tracked.metrics(metrics_of(method, written))
+            tracked.datasets(datasets)
     work.tracker.artefact(artefact.metrics)
     stage.finish(no_answer=no_answers(entries))
-
-
-def _card(artefact: TeacherArtefact | StudentArtefact) -> dict[str, Any]:
-    """What the report says of a network."""
-    card = read_json(artefact.card)
-    record = read_json(artefact.folder / "record.json")
-    return {
-        "sees": card["sees"],
-        "sees_at_inference": card["sees_at_inference"],
-        "network": card["network"],
-        "parameters": card["parameters"],
-        "seconds": record["seconds"],
-        "selection": card["selection"],
-        "options": card.get("options", {}),
-    }
-
-
-def _logged(entries: Sequence[dict[str, Any]], headline: str) -> dict[str, float | None]:
-    numbers: dict[str, float | None] = {}
-    for entry in entries:
-        place = f"{entry['role']}/{entry['group']}"
-        numbers[f"{headline}/{place}"] = entry[headline]["value"]
-        numbers[f"{headline}_low/{place}"] = entry[headline]["low"]
-        numbers[f"{headline}_high/{place}"] = entry[headline]["high"]
-    return numbers

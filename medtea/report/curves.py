@@ -25,10 +25,12 @@ def calibration_plot(name: str, group: str, entries: Sequence[Written], names: S
         for (left, right), (state, title) in zip(SIDES, STATES.items(), strict=True):
             axes = axes_of(figure, left=left, right=right, bottom=0.45, top=0.35 + legend)
             axes.plot([0, 1], [0, 1], color=COLOUR["muted"], linewidth=0.8, dashes=(3, 3))
-            for entry in entries:
-                curve = (entry[state] or {}).get("curve")
+            curves = [(entry["method"], (entry[state] or {}).get("curve")) for entry in entries]
+            for method, curve in curves:
                 if curve is not None:
-                    _line(axes, curve["score"], curve["observed"], curve, entry["method"], names)
+                    _line(axes, curve["score"], curve["observed"], curve, method, names)
+            if not any(curve for _, curve in curves):
+                axes.text(0.5, 0.5, "no answer", ha="center", va="bottom", rotation=45, color=COLOUR["muted"])
             axes.set_title(title, fontsize=9, color=COLOUR["ink"])
             axes.set_xlim(0, 1)
             axes.set_ylim(0, 1)
@@ -70,11 +72,9 @@ def distribution_plot(name: str, group: str, entries: Sequence[Written]) -> str:
             low = height - 0.1 - 0.85 * (place + 1) + 0.28
             axes = figure.add_axes((0.24, low / height, 0.72, 0.57 / height))
             edges = np.array(entry["edges"])
-            # Of scores that are all alike the edges coincide; the bars get some width.
-            width = np.maximum(np.diff(edges), 1e-9)
             for kind, colour, way in (("positive", "series-1", 1), ("negative", "series-0", -1)):
                 shares = np.array(entry[kind]["counts"]) / max(entry[kind]["n"], 1)
-                axes.bar(edges[:-1], way * shares, width, align="edge", color=COLOUR[colour], linewidth=0)
+                axes.stairs(way * shares, edges, fill=True, color=COLOUR[colour], linewidth=0)
             axes.axhline(0, color=COLOUR["ink"], linewidth=0.6)
             axes.set_yticks([])
             axes.spines["left"].set_visible(False)

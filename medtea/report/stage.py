@@ -23,6 +23,7 @@ from medtea.report.as_json import json_of
 from medtea.report.blocks import figures_of
 from medtea.report.contents import (
     Contents,
+    Picture,
     read_metrics,
     read_outcomes,
     read_pictures,
@@ -33,6 +34,8 @@ from medtea.report.markdown import markdown_of
 from medtea.report.page import page
 from medtea.report.sections.section import read_sections
 from medtea.report.tables import main_table, to_terminal
+
+NOT_AUDITED: dict[str, Any] = {"outcomes": [], "questions": {}}
 
 
 class Settings(StrictSettings):
@@ -54,13 +57,16 @@ def run(
     settings: Settings,
     *,
     index: IndexArtefact,
-    lungs: LungsArtefact,
+    lungs: LungsArtefact | None = None,
     scores: ScoresArtefact,
-    outcomes: OutcomesArtefact,
+    outcomes: OutcomesArtefact | None = None,
     settings_of_run: dict[str, Any],
 ) -> ReportArtefact:
-    """Leave report.html, report.md, report.json and, each as SVG with its numbers as CSV, the figures."""
-    stage = work.stage("report", settings, [index, lungs, scores, outcomes])
+    """Leave report.html, report.md, report.json and, each as SVG with its numbers as CSV, the figures.
+
+    Without `lungs` and `outcomes` (a file of predictions) the sections of segmenter and audit have nothing to say.
+    """
+    stage = work.stage("report", settings, _there(index, lungs, scores, outcomes))
     artefact = ReportArtefact(stage.folder)
     if stage.is_finished:
         return artefact
@@ -84,14 +90,13 @@ def _contents(
     work: Work,
     settings: Settings,
     index: IndexArtefact,
-    lungs: LungsArtefact,
+    lungs: LungsArtefact | None,
     scores: ScoresArtefact,
-    outcomes: OutcomesArtefact,
+    outcomes: OutcomesArtefact | None,
     settings_of_run: dict[str, Any],
 ) -> Contents:
-    audited, written = read_json(outcomes.outcomes), read_json(scores.metrics)
-    with np.load(outcomes.pictures, allow_pickle=False) as arrays:
-        pictures = read_pictures(dict(arrays))
+    written = read_json(scores.metrics)
+    audited = read_json(outcomes.outcomes) if outcomes else NOT_AUDITED
     return Contents(
         title=settings.title,
         task=settings.task,
@@ -99,14 +104,25 @@ def _contents(
         written=written,
         outcomes=read_outcomes(audited),
         questions=read_questions(audited),
-        segmenter=read_segmenter(read_json(lungs.metrics)),
+        segmenter=read_segmenter(read_json(lungs.metrics)) if lungs else (),
         flow=pd.read_csv(index.flow, keep_default_na=False),
         refused=pd.read_csv(index.refused, keep_default_na=False),
-        pictures=pictures,
-        provenance=_provenance(work, [index, lungs, scores, outcomes]),
+        pictures=_pictures(outcomes),
+        provenance=_provenance(work, _there(index, lungs, scores, outcomes)),
         settings=to_yaml(settings_of_run),
         notes=settings.notes,
     )
+
+
+def _there(*artefacts: Artefact | None) -> list[Artefact]:
+    return [artefact for artefact in artefacts if artefact is not None]
+
+
+def _pictures(outcomes: OutcomesArtefact | None) -> tuple[Picture, ...]:
+    if outcomes is None:
+        return ()
+    with np.load(outcomes.pictures, allow_pickle=False) as arrays:
+        return read_pictures(dict(arrays))
 
 
 def _provenance(work: Work, artefacts: Sequence[Artefact]) -> dict[str, str]:
@@ -120,9 +136,10 @@ def _provenance(work: Work, artefacts: Sequence[Artefact]) -> dict[str, str]:
     return facts | {f"digest of {artefact.folder.name}": artefact.digest[:16] for artefact in artefacts}
 
 
-def print_table(scores: ScoresArtefact, outcomes: OutcomesArtefact, show: Any) -> None:
+def print_table(scores: ScoresArtefact, outcomes: OutcomesArtefact | None, show: Any) -> None:
     """The headline table, in the terminal; `show` is a rich console's print."""
-    table = main_table(read_metrics(read_json(scores.metrics)), read_outcomes(read_json(outcomes.outcomes)))
+    audited = read_json(outcomes.outcomes) if outcomes else NOT_AUDITED
+    table = main_table(read_metrics(read_json(scores.metrics)), read_outcomes(audited))
     show(to_terminal(table))
 
 

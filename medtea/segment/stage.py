@@ -15,6 +15,7 @@ from medtea.core.names import Field, IndexArtefact, LungsArtefact, Role, Split
 from medtea.core.progress import track
 from medtea.core.seeds import named_seed, numpy_generator
 from medtea.core.settings import StrictSettings
+from medtea.core.tracking import metric_name
 from medtea.core.work import Work, read_array, write_array, write_csv, write_json, write_weights
 from medtea.data.augment import AugmentSettings
 from medtea.data.bank import Bank, bank_fields, make_bank
@@ -121,7 +122,11 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> LungsArtefact:
         metrics = by_hospital(pd.DataFrame(listing), table, learning)
         write_json(lungs.metrics, metrics)
         tracked.metrics(
-            {f"dice/{row['hospital']}": row["dice"] for row in metrics["hospitals"] if row["dice"] is not None}
+            {
+                metric_name("dice", row["hospital"]): row["dice"]
+                for row in metrics["hospitals"]
+                if row["dice"] is not None
+            }
         )
     stage.finish(implausible=sum(not row["plausible"] for row in listing), radiographs=len(listing))
     return lungs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from medtea.core import work
 from medtea.core.errors import ConfigError
+from medtea.training.programs import is_torchscript
 from medtea.training.zero_shot import Activation
 
 Weights = dict[str, Tensor]
@@ -51,7 +51,7 @@ def read_clip(path: str, *, trust_torchscript: bool = False) -> Weights:
             f"{WHERE}.weights: an ONNX file is not read: its runtime gives no gradients, so the teacher would have no "
             f"heatmaps. Give the weights that it was exported from. {MEND}"
         )
-    is_program = _is_torchscript(file)
+    is_program = is_torchscript(file)
     if is_program and not trust_torchscript:
         raise ConfigError(
             f"{WHERE}.weights: this TorchScript file is a program, and to open it can run parts of it. Set "
@@ -72,13 +72,6 @@ def read_clip(path: str, *, trust_torchscript: bool = False) -> Weights:
             f"({type(error).__name__}). To open a pickle can run any program, so it is refused. {MEND}"
         ) from error
     return _plain(found, is_program=is_program)
-
-
-def _is_torchscript(file: Path) -> bool:
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return any("/code/" in name for name in archive.namelist())
 
 
 def _plain(found: Any, *, is_program: bool) -> Weights:

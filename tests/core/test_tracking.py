@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from mlflow.utils import validation
 from servers import free_port, mlflow_server
 
-from medtea.core import tracking
 from medtea.core.errors import DataError, UsageError
-from medtea.core.tracking import NullTracker, Sent, Tracker, sync
+from medtea.core.tracking import NullTracker, Sent, Tracker, names, sync
+from medtea.core.tracking import server as sending
 
 
 @pytest.fixture(scope="session")
@@ -111,8 +111,8 @@ def test_nested_settings_become_dotted_params_and_long_values_are_cut(run_folder
 
 @given(st.text())
 def test_any_name_becomes_one_that_mlflow_takes(name: str) -> None:
-    validation._validate_metric_name(tracking._key(name))
-    validation._validate_param_name(tracking._key(name))
+    validation._validate_metric_name(names.key(name))
+    validation._validate_param_name(names.key(name))
 
 
 def test_more_than_one_batch_of_params_and_metrics_arrives_whole(run_folder: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_run_goes_on_without_the_server_and_says_how_to_send_the_rest(
     with open_run(run_folder, seed=1) as tracker:
         tracker.metrics({"auroc": 0.5})
         assert tracker.notice is not None  # at the start, not after an hour
-    assert time.monotonic() - started < tracking.PROBE_SECONDS
+    assert time.monotonic() - started < sending.PROBE_SECONDS
     assert runs(run_folder)["first"].info.status == "FINISHED"
     assert "cannot be reached" in tracker.notice
     assert "`medtea sync RUN`" in tracker.notice
@@ -293,7 +293,7 @@ def test_a_run_goes_on_without_the_server_and_says_how_to_send_the_rest(
 def test_a_server_that_accepts_and_never_answers_costs_one_probe(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "PROBE_SECONDS", 0.2)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

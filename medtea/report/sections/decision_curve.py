@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from medtea.report.blocks import Beside, Block, Numbers, Plot, Points, Text
+from medtea.report.blocks import Beside, Block, Numbers, Plot, Text
 from medtea.report.contents import Contents
 from medtea.report.curves import decision_plot
-from medtea.report.tables import tag
+from medtea.report.tables import NO_ANSWER, NOT_COMPUTED, Cell, Column, Table, tag
 
 TITLE = "Net benefit of acting on it"
 PLACE = 310
@@ -28,11 +28,19 @@ def blocks(contents: Contents) -> Sequence[Block]:
         return []
     names = list(dict.fromkeys([*contents.metrics.names, *(entry["method"] for entry in found["entries"])]))
     plots = tuple(_plot(found, everyone, place, names) for place, everyone in enumerate(found["treat_all"]))
-    return [
-        Beside(plots),
-        Points(tuple(_better(found["thresholds"], one) for one in found["entries"])),
-        Text(HOW, small=True),
-    ]
+    return [Beside(plots), _table(found), Text(HOW, small=True)]
+
+
+def _table(found: Any) -> Table:
+    """Where each method is better than acting on everyone and on no one, with its 95 % interval."""
+    groups = {one["group"]: one for one in found["treat_all"]}
+    columns = [Column("method")]
+    columns += [Column(name, tag(one["role"]), f"n {one['n']}") for name, one in groups.items()]
+    said = {(entry["method"], entry["group"]): _better(found["thresholds"], entry) for entry in found["entries"]}
+    methods = dict.fromkeys(entry["method"] for entry in found["entries"])
+    rows = [(Cell(name), *(said.get((name, group), Cell(NOT_COMPUTED)) for group in groups)) for name in methods]
+    caption = "Thresholds at which it is surely better than acting on everyone and on no one"
+    return Table(caption, tuple(columns), tuple(rows))
 
 
 COLUMNS = ("group", "who", "threshold", "net_benefit", "low", "high")
@@ -59,13 +67,10 @@ def _plot(found: Any, everyone: Any, place: int, names: Sequence[str]) -> Plot:
     )
 
 
-def _better(at: Sequence[float], entry: Any) -> str:
-    where = f"{entry['method']} at {entry['group']} (n {entry['n']})"
+def _better(at: Sequence[float], entry: Any) -> Cell:
     if entry["net_benefit"] is None:
-        return f"{where}: no answer, {entry['reason'] or 'its recalibration has the slope 0'}."
-    if not entry["better_at"]:
-        return f"{where}: at no threshold is it surely better than acting on everyone and on no one."
-    return f"{where}: better than both, with its 95 % interval, at {_ranges(at, entry['better_at'])}."
+        return Cell(NO_ANSWER, entry["reason"] or "its recalibration has the slope 0")
+    return Cell(_ranges(at, entry["better_at"]) or "none")
 
 
 def _ranges(at: Sequence[float], better: Sequence[float]) -> str:
