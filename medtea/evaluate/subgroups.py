@@ -18,8 +18,7 @@ from medtea.data.acquisition import read_acquisition
 from medtea.data.index import read_index
 from medtea.data.views import UNKNOWN
 from medtea.evaluate.by_hospital import compared, headline, role_of
-from medtea.metrics.delong import Placed, auroc_interval, placed
-from medtea.metrics.delong import compared as compare
+from medtea.metrics.delong import Placed, auroc_interval, difference, placed
 from medtea.metrics.intervals import Group, bootstrap_by_patient, difference_between_groups
 from medtea.metrics.weighted import mean_of
 
@@ -140,7 +139,7 @@ def _part(part: pd.DataFrame, others: pd.DataFrame, *, replicates: int, seed: in
     }
     for method, rows in part.groupby("method", sort=False):
         own, other = _placed(rows), _placed(others[others["method"].eq(method)])
-        auroc, less = auroc_interval(own), compare([own], [other]).estimate
+        auroc, less = auroc_interval(own), difference([own], [other]).estimate
         found["methods"].append({"method": method, "auroc": auroc.to_json(), "auroc_less_others": less.to_json()})
     return found
 

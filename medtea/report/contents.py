@@ -14,8 +14,11 @@ from medtea.core.errors import RecordError
 from medtea.metrics.estimates import Estimate, without_interval
 
 NAN = float("nan")
+RATES = ("average_precision", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv")
+"""What a score has beside its AUROC."""
 METRICS = "evaluate/metrics.json"
 OUTCOMES = "audit/outcomes.json"
+FEWEST = 5
 
 
 @dataclass(frozen=True)
@@ -46,27 +49,34 @@ class Score:
     prevalence: float
     threshold: float = NAN
     record: str = ""
+    ppv: Estimate | None = None
+    npv: Estimate | None = None
+    balanced_accuracy: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class Gap:
-    """AUROC at the IID groups less AUROC at the OOD groups: positive is a fall."""
+    """AUROC at the IID groups less AUROC at the OOD groups: positive is a fall. NaN: no p-value."""
 
     method: str
     iid: tuple[str, ...]
     ood: tuple[str, ...]
     difference: Estimate
     record: str = ""
+    p: float = NAN
+    p_holm: float = NAN
 
 
 @dataclass(frozen=True)
 class DifferenceToErm:
-    """AUROC of the method less that of erm on the same radiographs: positive is better than erm."""
+    """AUROC of the method less that of erm on the same radiographs: positive is better than erm. NaN: no p-value."""
 
     method: str
     group: str
     difference: Estimate
     record: str = ""
+    p: float = NAN
+    p_holm: float = NAN
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,11 @@ class Metrics:
     def names(self) -> list[str]:
         """Methods in the order in which they are shown."""
         return list(dict.fromkeys([method.name for method in self.methods] + [score.method for score in self.scores]))
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Of each method that has one."""
+        return {score.method: score.threshold for score in self.scores if not np.isnan(score.threshold)}
 
     def score(self, method: str, group: str) -> Score | None:
         """The score of one method at one group, if there is one."""
@@ -136,13 +151,30 @@ class SegmenterRow:
 
 @dataclass(frozen=True)
 class Picture:
-    """A radiograph with heatmaps to show beside it: arrays (height, width), the radiograph in [0, 1]."""
+    """A radiograph with heatmaps to show beside it: arrays (height, width), the radiograph in [0, 1].
+
+    radiograph is our own id, case why it was chosen ("typical", "worst"); both empty where that is not known.
+    """
 
     group: str
     label: str
     image: NDArray[Any]
     maps: Mapping[str, NDArray[Any]]
     lung_mask: NDArray[Any] | None = None
+    radiograph: str = ""
+    case: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A radiograph that a method was sure about, and wrong; image as in a picture, None where it is not shown."""
+
+    radiograph: str
+    group: str
+    method: str
+    label: int
+    score: float
+    image: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,10 +191,16 @@ class Contents:
         segmenter: The segmenter per hospital.
         flow: flow.csv of ingest.
         refused: refused.csv of ingest.
-        pictures: Radiographs with heatmaps.
+        table: Row i for radiograph i: the index with the columns of acquisition.parquet, and `plausible`, of its mask.
+        duplicates: duplicates.csv of ingest.
+        scores: scores.csv of evaluate, a row per method and radiograph.
+        failures: Radiographs that a method was surest and wrong about.
+        pictures: Radiographs with heatmaps; those of case "mean" are means of many.
         provenance: Who made this, with what.
         settings: Filled in, as YAML.
         notes: Further limits, in sentences, that only the caller can know.
+        intended_use: What the network would be for, in the caller's words.
+        anchors: Anchor to title of the sections that this report has; filled in as they are made.
     """
 
     title: str
@@ -174,10 +212,16 @@ class Contents:
     segmenter: tuple[SegmenterRow, ...] = ()
     flow: pd.DataFrame = field(default_factory=pd.DataFrame)
     refused: pd.DataFrame = field(default_factory=pd.DataFrame)
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    duplicates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+    failures: tuple[Failure, ...] = ()
     pictures: tuple[Picture, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""
     notes: tuple[str, ...] = ()
+    intended_use: str = ""
+    anchors: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_metrics(written: Mapping[str, Any]) -> Metrics:
@@ -197,6 +241,7 @@ def read_metrics(written: Mapping[str, Any]) -> Metrics:
                     _names(row["ood"]),
                     Estimate.from_json(row["difference"]),
                     f"{METRICS}#/gaps/{place}",
+                    *_p_values(row),
                 )
                 for place, row in enumerate(written.get("gaps", ()))
             ),
@@ -206,6 +251,7 @@ def read_metrics(written: Mapping[str, Any]) -> Metrics:
                     row["group"],
                     Estimate.from_json(row["difference"]),
                     f"{METRICS}#/differences_to_erm/{place}",
+                    *_p_values(row),
                 )
                 for place, row in enumerate(written.get("differences_to_erm", ()))
             ),
@@ -267,7 +313,8 @@ def read_segmenter(written: Mapping[str, Any]) -> tuple[SegmenterRow, ...]:
 def read_pictures(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
     """The pictures.npz of audit, one picture per radiograph.
 
-    Keys, with a number per group: "0/name", "0/radiograph", "0/lung_mask", "0/label", "0/heatmap/<method>".
+    Keys, with a number per group: "0/name", "0/radiograph", "0/lung_mask", "0/label", "0/heatmap/<method>", and, where
+    they are there, "0/id" and "0/case".
     """
     pictures = []
     for key in [key for key in arrays if key.endswith("/name")]:
@@ -275,6 +322,7 @@ def read_pictures(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
         group, images, masks, labels = (arrays[number + what] for what in ("name", "radiograph", "lung_mask", "label"))
         heatmap = f"{number}heatmap/"
         maps = {name.removeprefix(heatmap): arrays[name] for name in arrays if name.startswith(heatmap)}
+        ids, cases = (arrays.get(number + what, np.full(len(images), "")) for what in ("id", "case"))
         for row in range(len(images)):
             pictures.append(
                 Picture(
@@ -283,8 +331,39 @@ def read_pictures(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
                     image=np.asarray(images[row], dtype=np.float64),
                     maps={name: np.asarray(of_method[row], dtype=np.float64) for name, of_method in maps.items()},
                     lung_mask=masks[row],
+                    radiograph=str(ids[row]),
+                    case=str(cases[row]),
                 )
             )
+    return tuple(pictures)
+
+
+def read_means(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
+    """The mean radiograph and mean maps per group and class, as pictures; the label says of how many.
+
+    None is made of fewer than FEWEST radiographs, in which a single one would show.
+
+    Further keys of pictures.npz: "0/mean_n" (of label 0 and 1), "0/mean_radiograph", "0/mean_lung_mask",
+    "0/mean_heatmap/<method>".
+    """
+    pictures = []
+    for key in [key for key in arrays if key.endswith("/mean_n")]:
+        number = key.removesuffix("mean_n")
+        heatmap = f"{number}mean_heatmap/"
+        maps = {name.removeprefix(heatmap): arrays[name] for name in arrays if name.startswith(heatmap)}
+        for label in (1, 0):
+            count = int(arrays[key][label])
+            if count >= FEWEST:
+                pictures.append(
+                    Picture(
+                        group=str(arrays[number + "name"]),
+                        label=f"mean of {count} {'positive' if label else 'negative'}",
+                        image=np.asarray(arrays[number + "mean_radiograph"][label], dtype=np.float64),
+                        maps={name: np.asarray(of_method[label], np.float64) for name, of_method in maps.items()},
+                        lung_mask=arrays[number + "mean_lung_mask"][label],
+                        case="mean",
+                    )
+                )
     return tuple(pictures)
 
 
@@ -301,10 +380,7 @@ def _method(name: str, card: Mapping[str, Any]) -> Method:
 
 
 def _score(row: Mapping[str, Any], record: str) -> Score:
-    more = {
-        name: _maybe(row.get(name), like=row["auroc"])
-        for name in ("average_precision", "accuracy", "sensitivity", "specificity")
-    }
+    more = {name: _maybe(row.get(name), like=row["auroc"]) for name in RATES}
     return Score(
         method=row["method"],
         group=row["group"],
@@ -326,6 +402,10 @@ def _maybe(written: object, like: Mapping[str, Any] | None = None) -> Estimate |
             float(written), n=like["n"], n_patients=like["n_patients"], n_positive=like["n_positive"]
         )
     return None
+
+
+def _p_values(row: Mapping[str, Any]) -> tuple[float, float]:
+    return _number(row.get("p")), _number(row.get("p_holm"))
 
 
 def _number(written: object) -> float:

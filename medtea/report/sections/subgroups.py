@@ -37,7 +37,7 @@ def _how(found: Any) -> str:
 def _table(found: Any) -> Table:
     names = list(dict.fromkeys(one["method"] for part in found["parts"] for one in part["methods"]))
     columns = [Column("part"), Column("group"), Column("n", numeric=True)]
-    columns += [Column(name, note="AUROC, and less that of the others", numeric=True) for name in names]
+    columns += [Column(name, note="AUROC, and that less the others'", numeric=True) for name in names]
     rows = []
     for place, part in enumerate(found["parts"]):
         by_method = {one["method"]: (row, one) for row, one in enumerate(part["methods"])}
@@ -49,7 +49,7 @@ def _table(found: Any) -> Table:
             row, one = by_method[name]
             own, less = (Estimate.from_json(one[key]) for key in ("auroc", "auroc_less_others"))
             cell = number(own, record=f"{RECORD}/parts/{place}/methods/{row}/auroc")
-            beside = f"{cell.detail}; others {less.text(signed=True)}"
+            beside = f"{cell.detail}; less the others {less.text(signed=True)}"
             cells.append(Cell(cell.text, beside, less.excludes(0) and less.value < 0, cell.record, cell.rests_on))
         rows.append(tuple(cells))
     return Table("AUROC of every part that is shown", tuple(columns), tuple(rows))
@@ -106,9 +106,11 @@ def _shifts(found: Any) -> Iterator[str]:
 
 
 def _hidden(found: Any) -> Iterator[str]:
-    for one in found["hidden"]:
-        parts = "1 part is" if one["parts"] == 1 else f"{one['parts']} parts are"
-        yield f"By {one['attribute']} at {one['group']}: {parts} too small to be shown."
+    for attribute in dict.fromkeys(one["attribute"] for one in found["hidden"]):
+        rows = [one for one in found["hidden"] if one["attribute"] == attribute]
+        parts = sum(one["parts"] for one in rows)
+        counted = "1 part is" if parts == 1 else f"{parts} parts are"
+        yield f"By {attribute}, {counted} too small to be shown ({', '.join(one['group'] for one in rows)})."
 
 
 def _unknown(found: Any) -> Iterator[str]:
