@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, field_validator
 from pydantic import Field as Bound
 
 from medtea.audit import probes
+from medtea.audit.pictures import pictures_of
 from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork, Outcome, Probe
 from medtea.core import bay
 from medtea.core.names import (
@@ -38,14 +38,16 @@ class Settings(StrictSettings):
     Attributes:
         probes: Files of medtea/audit/probes, each with its own settings.
         radiographs: At most this many of each group are used.
-        pictures: Radiographs per group whose heatmaps the report shows.
+        pictures: Radiographs per group whose heatmaps the report shows: of either class a typical one, then the worst.
+        averaged: At most this many of each group have their heatmaps in the report's mean map; 0: there is none.
     """
 
     probes: dict[str, dict[str, Any]] = Bound(
         default={"background_relevance": {}, "lungs_removed": {}, "planted_mark": {}}, validate_default=True
     )
     radiographs: int = Bound(200, ge=1)
-    pictures: int = Bound(2, ge=0)
+    pictures: int = Bound(4, ge=0)
+    averaged: int = Bound(60, ge=0)
 
     @field_validator("probes", mode="before")
     @classmethod
@@ -87,7 +89,7 @@ def run(
         {"outcomes": outcomes, "questions": {name: probe.question for name, probe in loaded.items()}},
     )
     write_csv(artefact.folder / "outcomes.csv", [_as_row(outcome) for outcome in outcomes], TABLE)
-    pictures = _pictures(settings, asked, groups)
+    pictures = pictures_of(asked, groups, count=settings.pictures, averaged=settings.averaged)
     write_atomically(artefact.pictures, lambda file: np.savez(file, **pictures))
     work.tracker.artefact(artefact.outcomes)
     for network in asked:
@@ -134,6 +136,7 @@ def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsAr
                 np.asarray(masks[chosen]),
                 of_group["label"].to_numpy(dtype=int),
                 of_group["patient"].tolist(),
+                of_group["radiograph"].tolist(),
             )
         )
     return found
@@ -157,24 +160,3 @@ def _as_row(outcome: dict[str, Any]) -> dict[str, Any]:
     control = outcome["control"] or {}
     row = outcome | outcome["estimate"] | {"control": control.get("value")}
     return {column: "" if row.get(column) is None else row[column] for column in TABLE}
-
-
-def _pictures(settings: Settings, asked: Sequence[AuditedNetwork], groups: Sequence[AuditedGroup]) -> dict[str, Any]:
-    """Arrays by "group number/what": the first radiographs of each class in turn, their masks, each network's maps."""
-    arrays: dict[str, Any] = {}
-    for number, group in enumerate(groups):
-        of_class = [np.flatnonzero(group.labels == label).tolist() for label in (1, 0)]
-        in_turn = [row for pair in itertools.zip_longest(*of_class) for row in pair if row is not None]
-        chosen = np.array(in_turn[: settings.pictures], dtype=int)
-        if len(chosen) == 0:
-            continue
-        pictures, masks = group.radiographs[chosen], group.lung_masks[chosen]
-        arrays |= {
-            f"{number}/name": np.array(group.name),
-            f"{number}/radiograph": pictures,
-            f"{number}/lung_mask": masks,
-        }
-        arrays[f"{number}/label"] = group.labels[chosen]
-        for network in asked:
-            arrays[f"{number}/heatmap/{network.name}"] = network.heatmaps(pictures, masks)
-    return arrays

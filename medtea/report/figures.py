@@ -21,7 +21,7 @@ from medtea.report.drawing import (
     Axes,
     axes_of,
     contour_path,
-    png,
+    picture_uri,
     sheet,
     to_svg,
 )
@@ -121,20 +121,31 @@ def montage(pictures: Sequence[Picture]) -> tuple[PanelRow, ...]:
     """
     rows = []
     for picture in pictures:
-        about = f"{picture.group}, {picture.label}"
+        named = f"{picture.case} {picture.radiograph}".strip() if picture.case != "mean" else ""
+        about = f"{picture.group}, {picture.label}" + (f", {named}" if named else "")
         outline = contour_path(picture.lung_mask)
         size = picture.image.shape[1], picture.image.shape[0]
-        panels = [Panel("radiograph", png(_grey(picture.image)), *size, outline, "", f"Radiograph, {about}")]
+        panels = [Panel("radiograph", picture_uri(_grey(picture.image)), *size, outline, "", f"Radiograph, {about}")]
         for name, heatmap in picture.maps.items():
             limit = _limit(heatmap)
             words = f"full colour at ±{limit:.2g}" if limit > 0 else "zero everywhere"
             share = _share_outside(heatmap, picture.lung_mask)
             if share is not None:
                 words = f"{share:.0%} outside the lungs; {words}"
-            uri = png(overlay(picture.image, heatmap, limit))
+            uri = picture_uri(overlay(picture.image, heatmap, limit))
             panels.append(Panel(name, uri, *size, outline, words, f"Heatmap of {name}, {about}: {words}"))
         rows.append(PanelRow(about, tuple(panels)))
     return tuple(rows)
+
+
+def strip(title: str, pictures: Sequence[Picture]) -> PanelRow:
+    """Radiographs side by side, each under its label and id."""
+    panels = []
+    for one in pictures:
+        size = one.image.shape[1], one.image.shape[0]
+        alt = f"Radiograph {one.radiograph}, {one.group}, {one.label}"
+        panels.append(Panel(one.label, picture_uri(_grey(one.image)), *size, "", one.radiograph, alt))
+    return PanelRow(title, tuple(panels))
 
 
 def montage_svg(pictures: Sequence[Picture]) -> str:

@@ -33,6 +33,7 @@ class Cell:
         bad: Shown as a warning.
         record: Where the number comes from: "evaluate/metrics.json#/scores/3/auroc".
         rests_on: Counts that it rests on, in words: "n 120, 60 positive, 100 patients".
+        link: Anchor of the section that it leads to.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Cell:
     bad: bool = False
     record: str = ""
     rests_on: str = ""
+    link: str = ""
 
     def __str__(self) -> str:
         """Both in one line, the detail in brackets."""

@@ -62,6 +62,7 @@ class AuditedGroup:
         lung_masks: Same shape, 0 or 1.
         labels: (n,) 0 or 1.
         patients: Pseudonym of each row.
+        ids: Our own id of each radiograph, for the report; empty where nobody asks.
     """
 
     name: str
@@ -69,6 +70,7 @@ class AuditedGroup:
     lung_masks: Array
     labels: Array
     patients: list[str]
+    ids: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,7 @@ def _about(metrics: Metrics) -> str:
     )
     if not metrics.operating_point:
         return coin
-    thresholds = {score.method: score.threshold for score in metrics.scores if score.threshold == score.threshold}
-    listed = ", ".join(f"{name} {value:.3f}" for name, value in thresholds.items())
+    listed = ", ".join(f"{name} {value:.3f}" for name, value in metrics.thresholds.items())
     where = f" ({listed})" if listed else ""
     return f"{coin} Threshold of accuracy, sensitivity and specificity: {metrics.operating_point}{where}."
 
