@@ -14,6 +14,8 @@ from medtea.core.errors import RecordError
 from medtea.metrics.estimates import Estimate, without_interval
 
 NAN = float("nan")
+RATES = ("average_precision", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv")
+"""What a score has beside its AUROC."""
 METRICS = "evaluate/metrics.json"
 OUTCOMES = "audit/outcomes.json"
 FEWEST = 5
@@ -47,27 +49,34 @@ class Score:
     prevalence: float
     threshold: float = NAN
     record: str = ""
+    ppv: Estimate | None = None
+    npv: Estimate | None = None
+    balanced_accuracy: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class Gap:
-    """AUROC at the IID groups less AUROC at the OOD groups: positive is a fall."""
+    """AUROC at the IID groups less AUROC at the OOD groups: positive is a fall. NaN: no p-value."""
 
     method: str
     iid: tuple[str, ...]
     ood: tuple[str, ...]
     difference: Estimate
     record: str = ""
+    p: float = NAN
+    p_holm: float = NAN
 
 
 @dataclass(frozen=True)
 class DifferenceToErm:
-    """AUROC of the method less that of erm on the same radiographs: positive is better than erm."""
+    """AUROC of the method less that of erm on the same radiographs: positive is better than erm. NaN: no p-value."""
 
     method: str
     group: str
     difference: Estimate
     record: str = ""
+    p: float = NAN
+    p_holm: float = NAN
 
 
 @dataclass(frozen=True)
@@ -232,6 +241,7 @@ def read_metrics(written: Mapping[str, Any]) -> Metrics:
                     _names(row["ood"]),
                     Estimate.from_json(row["difference"]),
                     f"{METRICS}#/gaps/{place}",
+                    *_p_values(row),
                 )
                 for place, row in enumerate(written.get("gaps", ()))
             ),
@@ -241,6 +251,7 @@ def read_metrics(written: Mapping[str, Any]) -> Metrics:
                     row["group"],
                     Estimate.from_json(row["difference"]),
                     f"{METRICS}#/differences_to_erm/{place}",
+                    *_p_values(row),
                 )
                 for place, row in enumerate(written.get("differences_to_erm", ()))
             ),
@@ -369,10 +380,7 @@ def _method(name: str, card: Mapping[str, Any]) -> Method:
 
 
 def _score(row: Mapping[str, Any], record: str) -> Score:
-    more = {
-        name: _maybe(row.get(name), like=row["auroc"])
-        for name in ("average_precision", "accuracy", "sensitivity", "specificity")
-    }
+    more = {name: _maybe(row.get(name), like=row["auroc"]) for name in RATES}
     return Score(
         method=row["method"],
         group=row["group"],
@@ -394,6 +402,10 @@ def _maybe(written: object, like: Mapping[str, Any] | None = None) -> Estimate |
             float(written), n=like["n"], n_patients=like["n_patients"], n_positive=like["n_positive"]
         )
     return None
+
+
+def _p_values(row: Mapping[str, Any]) -> tuple[float, float]:
+    return _number(row.get("p")), _number(row.get("p_holm"))
 
 
 def _number(written: object) -> float:
