@@ -234,7 +234,7 @@ def test_one_parent_run_and_a_child_per_network_are_tracked(finished: Path) -> N
 def test_students_are_registered_and_hospitals_are_inputs_and_metrics_follow_the_grammar(finished: Path) -> None:
     with sqlite3.connect(finished / "mlflow.db") as store:
         models = dict(store.execute("select name, source from model_versions").fetchall())
-        tags = {key: value for key, value in store.execute("select key, value from model_version_tags")}
+        tags = dict(store.execute("select key, value from model_version_tags").fetchall())
         inputs = set(store.execute("select name, dataset_profile from datasets").fetchall())
     assert models.keys() == {"tiny-tea", "tiny-erm"}
     assert all(source.startswith("runs:/") for source in models.values())
