@@ -134,6 +134,9 @@ class Outcome:
     sentence: str
     void_when: str
     record: str = ""
+    verdict: str = ""
+    void: str = ""
+    details: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,7 @@ class Contents:
         metrics: The part of evaluate's metrics.json that every run has, as typed rows.
         written: The same file as it was written, with every key that a wing's file put there.
         outcomes: What the audit found.
+        audited: The audit's outcomes.json as it was written: verdicts, policy, what was skipped.
         questions: What each probe asks.
         segmenter: The segmenter per hospital.
         flow: flow.csv of ingest.
@@ -208,6 +212,7 @@ class Contents:
     metrics: Metrics
     written: Mapping[str, Any] = field(default_factory=dict)
     outcomes: tuple[Outcome, ...] = ()
+    audited: Mapping[str, Any] = field(default_factory=dict)
     questions: Mapping[str, str] = field(default_factory=dict)
     segmenter: tuple[SegmenterRow, ...] = ()
     flow: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -279,6 +284,9 @@ def read_outcomes(written: Mapping[str, Any]) -> tuple[Outcome, ...]:
                 sentence=row.get("sentence", ""),
                 void_when=row.get("void_when", ""),
                 record=f"{OUTCOMES}#/outcomes/{place}",
+                verdict=row.get("verdict") or "",
+                void=row.get("void", ""),
+                details={name: Estimate.from_json(one) for name, one in row.get("details", {}).items()},
             )
             for place, row in enumerate(written["outcomes"])
         )

@@ -138,6 +138,9 @@ def outcomes_json(groups=None):
                     "control": None,
                     "sentence": f"{share:.0%} of {method}'s relevance lies outside the lungs at {group}.",
                     "void_when": "The lung masks are wrong.",
+                    "verdict": "fail" if share > 0.68 else "pass",
+                    "void": "its maps are noise" if method == "logit_distil" else "",
+                    "details": {"largest relevance lies outside": estimate(share / 3, 0.03, positive=None)},
                 }
             )
             outcomes.append(
@@ -156,7 +159,15 @@ def outcomes_json(groups=None):
         "background_relevance": "How much relevance lies outside the lungs?",
         "planted_mark": "Does a letter outside the lungs change the score?",
     }
-    return {"outcomes": outcomes, "questions": questions}
+    return {
+        "outcomes": outcomes,
+        "questions": questions,
+        "verdicts": {method: "fail" if method == "erm" else "pass" for method in METHODS},
+        "policy": {"background_relevance": 1.0},
+        "skipped": [
+            {"probe": "score_site", "method": "tea", "group": "all hospitals", "reason": "It needs two hospitals."}
+        ],
+    }
 
 
 def segmenter_json(groups=None):
@@ -304,6 +315,7 @@ def contents(groups=None, one_class=None):
         metrics=read_metrics(metrics_json(groups, one_class)),
         written=metrics_json(groups, one_class),
         outcomes=read_outcomes(outcomes_json(groups)),
+        audited=outcomes_json(groups),
         questions=read_questions(outcomes_json(groups)),
         segmenter=read_segmenter(segmenter_json(groups)),
         flow=flow_frame(groups),
