@@ -277,9 +277,9 @@ def number(
 
 
 def counts(found: Estimate) -> str:
-    """What an estimate rests on: "n 120, 60 positive, 100 patients"."""
+    """What an estimate rests on: "n 120, 60 positive, 100 patients; interval bootstrap by patient"."""
     positive = "" if found.n_positive is None else f", {found.n_positive} positive"
-    return f"n {found.n}{positive}, {found.n_patients} patients"
+    return f"n {found.n}{positive}, {found.n_patients} patients; interval {found.interval}"
 
 
 def listed(names: Sequence[str]) -> str:
