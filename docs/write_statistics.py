@@ -11,9 +11,11 @@ stands between `<!-- coverage -->` and `<!-- end of coverage -->` is written.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from medtea.core.work import provenance, read_json, write_json, write_text
-from medtea.metrics.delong import auroc_interval, compared, placed
+from medtea.metrics.delong import auroc_interval, difference, placed
 from medtea.metrics.estimates import Estimate
 from medtea.metrics.intervals import bootstrap_by_patient
 from medtea.metrics.proportions import share
@@ -43,6 +45,8 @@ SENSITIVITY = 0.8
 MOST_FOR_BOOTSTRAP = 200
 """The bootstrap is measured up to so many radiographs: beyond, it takes hours, and the normal theory holds."""
 
+NAMES = np.array([f"{number:05d}" for number in range(2 * 5000)])
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -61,7 +65,7 @@ class Setting:
 
 SETTINGS = tuple(
     Setting(most, prevalence, n, auroc)
-    for auroc, sizes in ((0.8, (60, 200, 1000, 5000)), (0.95, (60, 200, 1000)))
+    for auroc, sizes in ((0.8, (60, 200, 1000, 5000)), (0.95, (60, 200)))
     for most in (1, 6)
     for prevalence in (0.05, 0.2, 0.5)
     for n in sizes
@@ -78,8 +82,13 @@ class Study:
     others: NDArray[np.float64]
 
 
-def drawn(setting: Setting, generator: np.random.Generator, shift: float, other: float) -> Study:
-    """A study: scores are normal with variance 1 in each class, apart by `shift`, the second method's by `other`."""
+def drawn(
+    setting: Setting, generator: np.random.Generator, shift: float, other: float, first_patient: int = 0
+) -> Study:
+    """A study of patients numbered from `first_patient`.
+
+    Scores are normal with variance 1 in each class, apart by `shift`, the second method's by `other`.
+    """
     images = generator.integers(1, setting.most + 1, setting.n)
     owner = np.repeat(np.arange(setting.n), images)[: setting.n]
 
@@ -92,21 +101,20 @@ def drawn(setting: Setting, generator: np.random.Generator, shift: float, other:
     labels = (under < norm.ppf(setting.prevalence)).astype(np.int64)
     scores = shift * labels + np.sqrt(BETWEEN) * shared + np.sqrt(1 - BETWEEN) * first
     others = other * labels + np.sqrt(BETWEEN) * shared + np.sqrt(1 - BETWEEN) * second
-    return Study(np.char.mod("%06d", owner), labels, scores, others)
+    return Study(NAMES[first_patient + owner], labels, scores, others)
 
 
 def intervals(setting: Setting, generator: np.random.Generator) -> Iterator[tuple[str, Estimate, float]]:
     """The intervals of one simulated study, and the truth: name, estimate, truth."""
     shift, other = (np.sqrt(2) * norm.ppf(auroc) for auroc in (setting.auroc, setting.auroc - OTHER))
     one = drawn(setting, generator, shift, other)
-    elsewhere = drawn(setting, generator, other, other)
+    elsewhere = drawn(setting, generator, other, other, setting.n)
     theta = placed(one.patients, one.labels, one.scores)
     weaker = placed(one.patients, one.labels, one.others)
-    names = np.char.add("other ", elsewhere.patients)
-    there = placed(names, elsewhere.labels, elsewhere.scores)
+    there = placed(elsewhere.patients, elsewhere.labels, elsewhere.scores)
     yield "AUROC", auroc_interval(theta), setting.auroc
-    yield "paired difference", compared([theta], [weaker]).estimate, OTHER
-    yield "unpaired difference", compared([theta], [there]).estimate, OTHER
+    yield "paired difference", difference([theta], [weaker]).estimate, OTHER
+    yield "unpaired difference", difference([theta], [there]).estimate, OTHER
     positive = one.labels == 1
     threshold = shift - norm.ppf(SENSITIVITY)
     yield "sensitivity", share(one.patients[positive], one.scores[positive] >= threshold), SENSITIVITY
@@ -215,13 +223,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     made.add_argument("--measure", action="store_true", help="simulate the studies anew")
     made.add_argument("--studies", type=int, default=STUDIES, help=f"how many per setting ({STUDIES})")
+    made.add_argument("--processes", type=int, default=1, help="how many settings at a time (1)")
     made.add_argument("--to", type=Path, default=RESULTS, metavar="FILE", help="where the numbers go")
     asked = made.parse_args(arguments)
     if asked.measure:
         results = []
-        for setting in SETTINGS:
-            results.append(measured(setting, asked.studies))
-            print(setting, {name: one["held"] for name, one in results[-1]["intervals"].items()}, flush=True)
+        with ProcessPoolExecutor(asked.processes) as pool:
+            for cell in pool.map(measured, SETTINGS, [asked.studies] * len(SETTINGS)):
+                results.append(cell)
+                print(json.dumps(cell), flush=True)
         head = {"made_with": provenance(), "seed": SEED, "studies": asked.studies, "replicates": REPLICATES}
         write_json(asked.to, head | {"results": results})
     if asked.to == RESULTS:

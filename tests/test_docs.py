@@ -29,7 +29,7 @@ from yaml import safe_load
 import medtea
 from medtea import cli, lrp
 from medtea.audit import probes
-from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork
+from medtea.audit.asked import AuditedGroup, AuditedNetwork
 from medtea.core import bay
 from medtea.core.errors import ConfigError, UsageError
 from medtea.core.names import Field

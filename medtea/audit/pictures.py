@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork
+from medtea.audit.asked import Array, AuditedGroup, AuditedNetwork
 
 TEACHER = "teacher"
 

@@ -1,4 +1,4 @@
-"""AUROC and its companions per method and group, the gap from IID to OOD, and paired differences to ERM.
+"""AUROC and its companions per method and group, with one threshold for all groups of a method.
 
 Of several classes the share of images that get the right one, accuracy, takes the place of the AUROC.
 """
@@ -6,27 +6,26 @@ Of several classes the share of images that get the right one, accuracy, takes t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from medtea.core.names import Role, Split
 from medtea.core.seeds import numpy_generator
-from medtea.metrics.classification import prevalence, youden_threshold
-from medtea.metrics.intervals import Group, bootstrap_by_patient, difference_between_groups, paired_difference
-from medtea.metrics.weighted import (
-    Statistic,
-    accuracy_of,
-    auroc_of,
-    average_precision_of,
-    mean_of,
-    sensitivity_of,
-    specificity_of,
+from medtea.metrics.classification import (
+    prevalence,
+    threshold_for_sensitivity,
+    threshold_for_specificity,
+    youden_threshold,
 )
-
-CONTROL = "erm"
-"""The method that others are compared with."""
+from medtea.metrics.delong import Placed, auroc_interval, placed, placed_mean
+from medtea.metrics.estimates import Estimate, without_interval
+from medtea.metrics.intervals import Drawn, Group
+from medtea.metrics.proportions import share
+from medtea.metrics.weighted import Statistic, auroc_of, average_precision_of, mean_of
 
 
 def compared(scores: pd.DataFrame) -> pd.DataFrame:
@@ -52,92 +51,110 @@ def headline_of(part: pd.DataFrame) -> Statistic:
     return mean_of((part["predicted"].to_numpy(dtype=int) == labels).astype(float))
 
 
-def scores_by_group(scores: pd.DataFrame, *, replicates: int, seed: int) -> list[dict[str, Any]]:
+def headline_placed(part: pd.DataFrame) -> Placed:
+    """The same with each patient's part of its error, for differences."""
+    labels, patients = part["label"].to_numpy(dtype=int), part["patient"].tolist()
+    if headline(part) == "auroc":
+        return placed(patients, labels, part["score"].to_numpy())
+    return placed_mean(patients, (part["predicted"].to_numpy(dtype=int) == labels).astype(float))
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How the threshold is chosen on IID validation radiographs, to be carried over unchanged.
+
+    Attributes:
+        by: "youden", the largest sensitivity + specificity - 1; "sensitivity" or "specificity", at least the target.
+        target: In (0, 1); of the last two.
+    """
+
+    by: Literal["youden", "sensitivity", "specificity"] = "youden"
+    target: float = 0.9
+
+    def threshold(self, labels: ArrayLike, scores: ArrayLike) -> float:
+        """The threshold; NaN where there is none."""
+        if self.by == "youden":
+            return youden_threshold(labels, scores)
+        find = threshold_for_sensitivity if self.by == "sensitivity" else threshold_for_specificity
+        return find(labels, scores, self.target)
+
+    @property
+    def words(self) -> str:
+        """As it is told beside the numbers."""
+        found = "largest Youden index" if self.by == "youden" else f"{self.by} of at least {self.target:g}"
+        return f"{found} on IID validation radiographs, carried over"
+
+
+def scores_by_group(
+    scores: pd.DataFrame, *, replicates: int, seed: int, point: OperatingPoint = OperatingPoint()
+) -> list[dict[str, Any]]:
     """One entry per method and test group, all estimates with a 95 % interval by patient.
 
-    Several classes have their accuracy alone, without a threshold. Of two classes the operating point of accuracy,
-    sensitivity and specificity is the one with the largest Youden index on IID validation radiographs, carried over
-    unchanged to every group.
+    Several classes have their accuracy alone, without a threshold. Of two classes accuracy, sensitivity, specificity,
+    the predictive values and balanced accuracy are those at the operating point. docs/statistics.md says which interval
+    a number has; the average precision is drawn `replicates` times, the same draws for all methods of a group.
     """
     counted = compared(scores)
+    thresholds = {method: _threshold(rows, point) for method, rows in counted.groupby("method", sort=False)}
+    precisions = _average_precisions(counted, replicates=replicates, seed=seed)
     found = []
     for method, of_method in counted.groupby("method", sort=False):
-        is_binary = headline(of_method) == "auroc"
-        threshold = _threshold(of_method) if is_binary else np.nan
         for group, part in of_method[of_method["split"].eq(Split.TEST)].groupby("group", sort=True):
-            statistics = _binary(part, threshold) if is_binary else {"accuracy": headline_of(part)}
             entry: dict[str, Any] = {"method": method, "group": group, "role": role_of(part)}
-            for name, statistic in statistics.items():
-                draws = numpy_generator(seed, f"bootstrap/{group}")
-                patients = part["patient"].tolist()
-                estimate = bootstrap_by_patient(patients, statistic, replicates=replicates, generator=draws)
-                entry[name] = estimate.to_json()
-            if is_binary:
-                share = prevalence(part["label"].to_numpy(dtype=int))
-                entry |= {"prevalence": _number(share), "threshold": _number(threshold)}
-            found.append(entry)
+            if headline(of_method) != "auroc":
+                right = part["predicted"].to_numpy(dtype=int) == part["label"].to_numpy(dtype=int)
+                found.append(entry | {"accuracy": share(part["patient"].tolist(), right).to_json()})
+                continue
+            estimates = {"auroc": auroc_interval(headline_placed(part)), "average_precision": precisions[method, group]}
+            estimates |= _at_threshold(part, thresholds[method])
+            entry |= {name: estimate.to_json() for name, estimate in estimates.items()}
+            positive = prevalence(part["label"].to_numpy(dtype=int))
+            found.append(entry | {"prevalence": _number(positive), "threshold": _number(thresholds[method])})
     return found
 
 
-def _threshold(of_method: pd.DataFrame) -> float:
+def _threshold(of_method: pd.DataFrame, point: OperatingPoint) -> float:
+    if headline(of_method) != "auroc":
+        return float("nan")
     selection = of_method[of_method["split"].eq(Split.VALIDATION)]
-    return youden_threshold(selection["label"].to_numpy(dtype=int), selection["score"].to_numpy())
+    return point.threshold(selection["label"].to_numpy(dtype=int), selection["score"].to_numpy())
 
 
-def _binary(part: pd.DataFrame, threshold: float) -> dict[str, Statistic]:
-    labels, values = part["label"].to_numpy(dtype=int), part["score"].to_numpy()
-    return {
-        "auroc": headline_of(part),
-        "average_precision": average_precision_of(labels, values),
-        "accuracy": accuracy_of(labels, values, threshold),
-        "sensitivity": sensitivity_of(labels, values, threshold),
-        "specificity": specificity_of(labels, values, threshold),
+def _average_precisions(counted: pd.DataFrame, *, replicates: int, seed: int) -> dict[tuple[Any, Any], Estimate]:
+    binary = counted[counted["split"].eq(Split.TEST) & counted["predicted"].isna()]
+    found: dict[tuple[Any, Any], Estimate] = {}
+    for group, rows in binary.groupby("group", sort=True):
+        parts = dict(list(rows.groupby("method", sort=False)))
+        groups = [
+            Group(part["patient"].tolist(), average_precision_of(part["label"].to_numpy(int), part["score"].to_numpy()))
+            for part in parts.values()
+        ]
+        drawn = Drawn.of(groups, replicates=replicates, generator=numpy_generator(seed, f"bootstrap/{group}"))
+        found |= {(method, group): drawn.mean([place]) for place, method in enumerate(parts)}
+    return found
+
+
+def _at_threshold(part: pd.DataFrame, threshold: float) -> dict[str, Estimate]:
+    """Of each rate: among whom, and what counts as right; none has an answer without a threshold."""
+    patients, positive = part["patient"].to_numpy(dtype=str), part["label"].to_numpy(dtype=int) == 1
+    called = part["score"].to_numpy() >= threshold
+    everyone = np.ones_like(positive)
+    among = {
+        "accuracy": (everyone, called == positive),
+        "sensitivity": (positive, called),
+        "specificity": (~positive, ~called),
+        "ppv": (called, positive),
+        "npv": (~called, ~positive),
     }
-
-
-def gaps(scores: pd.DataFrame, *, replicates: int, seed: int) -> list[dict[str, Any]]:
-    """Headline on the IID groups less that on each OOD group, per method: 0 for a method that generalises."""
-    counted = compared(scores)
-    tested = counted[counted["split"].eq(Split.TEST)]
-    found = []
-    for method, of_method in tested.groupby("method", sort=False):
-        groups = {str(name): part for name, part in of_method.groupby("group", sort=True)}
-        iid = [name for name, part in groups.items() if role_of(part) == "iid"]
-        for name in groups:
-            if name in iid or not iid:
-                continue
-            difference = difference_between_groups(
-                [_group(groups[one]) for one in iid],
-                [_group(groups[name])],
-                replicates=replicates,
-                generator=numpy_generator(seed, f"gap/{name}"),
-            )
-            found.append({"method": method, "iid": iid, "ood": [name], "difference": difference.to_json()})
-    return found
-
-
-def differences_to(control: str, scores: pd.DataFrame, *, replicates: int, seed: int) -> list[dict[str, Any]]:
-    """Headline of each method less that of `control`, on the same patients of each group; empty without the control."""
-    counted = compared(scores)
-    tested = counted[counted["split"].eq(Split.TEST)]
-    found: list[dict[str, Any]] = []
-    for group, part in tested.groupby("group", sort=True):
-        by_method = {name: rows.sort_values("radiograph") for name, rows in part.groupby("method", sort=False)}
-        if control not in by_method:
-            continue
-        reference = by_method[control]
-        for method, rows in by_method.items():
-            if method == control:
-                continue
-            difference = paired_difference(
-                rows["patient"].tolist(),
-                headline_of(rows),
-                headline_of(reference),
-                replicates=replicates,
-                generator=numpy_generator(seed, f"difference/{group}"),
-            )
-            found.append({"method": method, "group": group, "difference": difference.to_json()})
-    return found
+    if np.isnan(threshold):
+        counts = {"n": positive.size, "n_patients": np.unique(patients).size, "n_positive": int(positive.sum())}
+        return dict.fromkeys([*among, "balanced_accuracy"], without_interval(float("nan"), **counts))
+    found = {
+        name: share(patients[rows].tolist(), right[rows], n_positive=int(positive[rows].sum()))
+        for name, (rows, right) in among.items()
+    }
+    # (sensitivity + specificity) / 2 is the AUROC of calls.
+    return found | {"balanced_accuracy": auroc_interval(placed(patients.tolist(), positive, called))}
 
 
 def left_out(scores: pd.DataFrame) -> list[dict[str, Any]]:
@@ -148,10 +165,6 @@ def left_out(scores: pd.DataFrame) -> list[dict[str, Any]]:
         {"group": group, "n": len(part), "reason": "implausible lung mask"}
         for group, part in dropped.groupby("group", sort=True)
     ]
-
-
-def _group(part: pd.DataFrame) -> Group:
-    return Group(part["patient"].tolist(), headline_of(part))
 
 
 def _number(value: float) -> float | None:

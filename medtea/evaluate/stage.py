@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import Field as Bound
@@ -22,15 +22,15 @@ from medtea.core.settings import StrictSettings
 from medtea.core.tracking import DatasetFacts
 from medtea.core.work import Stage, Work, digest_of, read_json, write_atomically, write_json
 from medtea.data.index import read_index
-from medtea.evaluate.by_hospital import CONTROL, differences_to, gaps, headline, left_out, no_answers, scores_by_group
+from medtea.evaluate.by_hospital import OperatingPoint, headline, left_out, no_answers, scores_by_group
 from medtea.evaluate.cards import card_of, card_of_given
 from medtea.evaluate.datasets import datasets_of
+from medtea.evaluate.differences import CONTROL, between_hospitals, differences_to, gaps
 from medtea.evaluate.logged import metrics_of
 from medtea.evaluate.scores import score_all
 from medtea.training.given.model import Settings as GivenModel
 from medtea.training.score_given import digest_of_given
 
-OPERATING_POINT = "largest Youden index on IID validation radiographs, carried over"
 NO_OPERATING_POINT = "no answer: there are no validation radiographs of hospitals trained at, to choose a threshold on"
 
 
@@ -38,11 +38,16 @@ class Settings(StrictSettings):
     """How results are counted.
 
     Attributes:
-        replicates: Bootstrap draws of patients for every 95 % interval.
+        replicates: Bootstrap draws of patients for the 95 % interval of a number that has no closed form.
+        operating_point: How the threshold of binary rates is chosen on IID validation radiographs: "youden", or a
+            least "sensitivity" or "specificity" there.
+        target: That least sensitivity or specificity.
         models: Networks that others trained, to be scored beside ours (see docs/given_models.md).
     """
 
     replicates: int = Bound(2000, ge=100)
+    operating_point: Literal["youden", "sensitivity", "specificity"] = "youden"
+    target: float = Bound(0.9, gt=0, lt=1)
     models: tuple[GivenModel, ...] = ()
 
     @field_validator("models")
@@ -111,17 +116,19 @@ def leave(
     """
     write_atomically(artefact.scores, lambda file: file.write(scores.to_csv(index=False).encode()))
     draws = {"replicates": settings.replicates, "seed": work.seed}
-    entries = scores_by_group(scores, **draws)
+    point = OperatingPoint(settings.operating_point, settings.target)
+    entries = scores_by_group(scores, **draws, point=point)
     written = {
         "headline": headline(scores),
         "methods": dict(cards),
         "scores": entries,
-        "gaps": gaps(scores, **draws),
-        "differences_to_erm": differences_to(CONTROL, scores, **draws),
+        "gaps": gaps(scores),
+        "differences_to_erm": differences_to(CONTROL, scores),
+        "differences_between_hospitals": between_hospitals(scores),
         "left_out": left_out(scores),
         "no_answer": no_answers(entries),
-        "interval": f"95 %, percentile bootstrap of patients, {settings.replicates} draws",
-        "operating_point": OPERATING_POINT if scores["split"].eq(Split.VALIDATION).any() else NO_OPERATING_POINT,
+        "interval": f"95 % by patient; each number says which; a bootstrap has {settings.replicates} draws",
+        "operating_point": point.words if scores["split"].eq(Split.VALIDATION).any() else NO_OPERATING_POINT,
     }
     write_json(artefact.metrics, written)
     work.tracker.datasets(datasets)

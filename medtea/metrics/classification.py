@@ -12,6 +12,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from medtea.core.errors import DataError
 
 NO_ANSWER = float("nan")
+# Shares are differences and quotients of whole numbers: what is equal may miss by a rounding.
+ROUNDING = 1e-12
 
 
 def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -94,11 +96,42 @@ def youden_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     false_positives, true_positives, cuts = roc_curve(label, np.searchsorted(values, score), drop_intermediate=False)
     index = true_positives - false_positives
     best = int(np.argmax(index))
-    # 1e-12: the index is a difference of fractions, so "no better than chance" may miss 0 by a rounding.
-    if index[best] <= 1e-12:
+    if index[best] <= ROUNDING:
         return NO_ANSWER
-    lowest = int(cuts[best])
-    below, above = float(values[lowest - 1]), float(values[lowest])
+    return _between(values, int(cuts[best]))
+
+
+def threshold_for_sensitivity(labels: ArrayLike, scores: ArrayLike, target: float) -> float:
+    """The highest threshold at which at least `target` of the positives are called 1, in (0, 1]; NaN with one class.
+
+    As of youden_threshold: midway between the lowest score called 1 and the next below, to be chosen on IID validation.
+    """
+    label, score = checked(labels, scores)
+    if not has_both_classes(label):
+        return NO_ANSWER
+    values = np.unique(score)
+    positives = np.sort(score[label == 1])
+    called = 1 - np.searchsorted(positives, values, side="left") / positives.size
+    return _between(values, int(np.flatnonzero(called >= target - ROUNDING)[-1]))
+
+
+def threshold_for_specificity(labels: ArrayLike, scores: ArrayLike, target: float) -> float:
+    """The lowest threshold at which at least `target` of the negatives are called 0; NaN with one class.
+
+    NaN as well where only calling everything 0 would do: the highest score is a negative's and the target needs it.
+    """
+    label, score = checked(labels, scores)
+    if not has_both_classes(label):
+        return NO_ANSWER
+    values = np.unique(score)
+    negatives = np.sort(score[label == 0])
+    found = np.flatnonzero(np.searchsorted(negatives, values, side="left") / negatives.size >= target - ROUNDING)
+    return _between(values, int(found[0])) if found.size else NO_ANSWER
+
+
+def _between(values: NDArray[np.float64], lowest: int) -> float:
+    # Midway between the lowest score called 1 and the one below it, where there is one.
+    below, above = float(values[max(lowest - 1, 0)]), float(values[lowest])
     middle = below + (above - below) / 2
     return middle if below < middle <= above else above
 

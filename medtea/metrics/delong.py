@@ -3,7 +3,7 @@
 The variance is DeLong's where each patient has one radiograph and Obuchowski's otherwise; the two are one formula,
 which sums over patients and not over radiographs. The letters are the papers': a positive's V10 is the share of
 negatives that score below it (ties count half), a negative's V01 the share of positives above it, and both average to
-the AUROC θ. Sorting takes O(n log n) (midranks: Sun and Xu).
+the AUROC θ. Found by sorting, in O(n log n) as Sun and Xu do.
 
 Student's t takes the normal's place, with the degrees of freedom of Brunner and Munzel, who test the same number: with
 few positives a variance is itself uncertain. docs/statistics.md shows what the intervals hold in simulated studies.
@@ -20,9 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
-from scipy.stats import rankdata
-from scipy.stats import t as student
+from scipy.special import expit, logit, stdtr, stdtrit
 
 from medtea.core.errors import DataError
 from medtea.metrics.classification import checked
@@ -99,9 +97,8 @@ def placed(patients: Sequence[str], labels: ArrayLike, scores: ArrayLike) -> Pla
     m, n = int(positive.sum()), int((~positive).sum())
     values = np.zeros(label.size)
     if m and n:
-        ranks = rankdata(score)
-        values[positive] = (ranks[positive] - rankdata(score[positive])) / n
-        values[~positive] = 1 - (ranks[~positive] - rankdata(score[~positive])) / m
+        values[positive] = _below(score[positive], score[~positive])
+        values[~positive] = 1 - _below(score[~positive], score[positive])
     theta = float(values[positive].mean()) if m and n else NAN
     error = np.where(positive, (values - theta) / max(m, 1), (values - theta) / max(n, 1))
     first, second = (_by_patient(place[kind], error[kind], names.size) for kind in (positive, ~positive))
@@ -151,13 +148,13 @@ def auroc_interval(one: Placed) -> Estimate:
         return replace(found, interval="none: fewer than two patients of a class")
     if variance < NOTHING:
         return replace(found, interval="none: the scores are all the same")
-    width = student.ppf(1 - ALPHA / 2, freedom) * np.sqrt(variance) / (one.value * (1 - one.value))
+    width = stdtrit(freedom, 1 - ALPHA / 2) * np.sqrt(variance) / (one.value * (1 - one.value))
     low, high = expit(logit(one.value) - width), expit(logit(one.value) + width)
     method = "Obuchowski" if one.is_clustered else "DeLong"
     return replace(found, low=float(low), high=float(high), interval=f"{method}, logit scale{_few([one])}")
 
 
-def compared(first: Sequence[Placed], second: Sequence[Placed]) -> Comparison:
+def difference(first: Sequence[Placed], second: Sequence[Placed]) -> Comparison:
     """Mean over the first less mean over the second, each counting the same: two methods, or two sets of hospitals.
 
     Patients on both sides are paired, whatever the radiographs: their errors enter with their covariance. Two methods
@@ -179,13 +176,13 @@ def compared(first: Sequence[Placed], second: Sequence[Placed]) -> Comparison:
     if variance < NOTHING:
         return Comparison(replace(found, interval="none: nothing varies between patients"), NAN, NAN)
     error = float(np.sqrt(variance))
-    width = float(student.ppf(1 - ALPHA / 2, freedom)) * error
+    width = float(stdtrit(freedom, 1 - ALPHA / 2)) * error
     clustered = any(part.is_clustered for part in parts)
     name = "by patient" if parts[0].n_positive is None else "Obuchowski" if clustered else "DeLong"
     estimate = replace(
         found, low=value - width, high=value + width, interval=f"{name}, {_design(first, second)}{_few(parts)}"
     )
-    return Comparison(estimate, value / error, float(2 * student.sf(abs(value) / error, freedom)))
+    return Comparison(estimate, value / error, float(2 * stdtr(freedom, -abs(value) / error)))
 
 
 def _few(parts: Sequence[Placed]) -> str:
@@ -196,6 +193,13 @@ def _few(parts: Sequence[Placed]) -> str:
 def _design(first: Sequence[Placed], second: Sequence[Placed]) -> str:
     here, there = (np.concatenate([part.patients for part in side]) for side in (first, second))
     return "paired" if np.isin(here, there).any() else "unpaired"
+
+
+def _below(scores: Floats, others: Floats) -> Floats:
+    # The share of `others` below each score; ties count half.
+    rising = np.sort(others)
+    places = rising.searchsorted(scores, "left") + rising.searchsorted(scores, "right")
+    return np.asarray(places / (2 * others.size), dtype=np.float64)
 
 
 def _by_patient(place: NDArray[np.intp], errors: Floats, patients: int) -> Floats:

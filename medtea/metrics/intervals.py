@@ -7,9 +7,8 @@ drawn twice gives weight 2 to every row of theirs.
     bootstrap_by_patient(patients, auroc_of(labels, scores), generator=generator).text()   # "0.87 (0.81 to 0.92)"
 
 Percentile intervals (Efron 1979; clusters: Field & Welsh, JRSS B 69, 2007). They are a little narrow with few patients:
-in simulated studies of 1 to 6 radiographs per patient the 95 % interval of an AUROC near 0.8 held the truth in 93 % at
-30 and at 60 patients and in 94 % at 300. When every patient is ranked perfectly all replicates are 1 and the interval
-has no width: it says that no error was seen, not that none can occur.
+docs/statistics.md has the numbers. What has a closed form is in medtea.metrics.delong and .proportions. When every draw
+is perfect the interval would have no width: that no error was seen does not say that none can occur, so there is none.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medtea.core.errors import DataError
-from medtea.metrics.estimates import Estimate, without_interval
+from medtea.metrics.estimates import BOOTSTRAP, Estimate, without_interval
 from medtea.metrics.weighted import Floats, Statistic, mean_of
 
 REPLICATES = 2000
@@ -163,7 +162,8 @@ class Drawn:
         if draw_groups:
             chosen = np.random.default_rng(self.seed).integers(len(first), size=numbers.shape)
             numbers = np.take_along_axis(numbers, chosen, axis=0)
-        return _with_interval(_counted(members, float(values.mean())), numbers.mean(axis=0))
+        ends = () if less else members[0].statistic.ends
+        return _with_interval(_counted(members, float(values.mean())), numbers.mean(axis=0), ends)
 
 
 def _estimate(
@@ -177,11 +177,12 @@ def _estimate(
     found = _counted(groups, value)
     # Without an answer there is nothing to draw for.
     if everyone < 2 or not found.answered:
-        return found
+        return _with_interval(found, np.empty(0))
     blocks = []
     for counts in _drawn_counts(strata, everyone, replicates, _widest(groups), generator):
         blocks.append(combine([g.statistic.compute(counts[:, rows]) for g, rows in zip(groups, places, strict=True)]))
-    return _with_interval(found, np.concatenate(blocks))
+    ends = groups[0].statistic.ends if len(groups) == 1 else ()
+    return _with_interval(found, np.concatenate(blocks), ends)
 
 
 def _checked_groups(groups: Sequence[Group]) -> Sequence[Group]:
@@ -202,16 +203,18 @@ def _counted(groups: Sequence[Group], value: float) -> Estimate:
     )
 
 
-def _with_interval(found: Estimate, numbers: Floats) -> Estimate:
+def _with_interval(found: Estimate, numbers: Floats, ends: Sequence[float] = ()) -> Estimate:
     # One patient would be drawn every time: an interval without width that says nothing.
     if found.n_patients < 2 or not found.answered:
-        return found
+        return found if not found.answered else replace(found, interval="none: one patient")
     answered = numbers[~np.isnan(numbers)]
     found = replace(found, replicates_without_answer=numbers.size - answered.size)
     if 2 * answered.size < numbers.size:
-        return found
+        return replace(found, interval="none: most draws have no answer")
     low, high = np.quantile(answered, (0.025, 0.975))
-    return replace(found, low=float(low), high=float(high))
+    if low == high and found.value in ends:
+        return replace(found, interval="none: every draw is at the end of the scale")
+    return replace(found, low=float(low), high=float(high), interval=BOOTSTRAP)
 
 
 def _widest(groups: Sequence[Group]) -> int:

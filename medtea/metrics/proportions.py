@@ -16,13 +16,12 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 
 from medtea.core.errors import DataError
 from medtea.metrics.estimates import Estimate, without_interval
 
-Z = float(norm.ppf(0.975))
+Z = float(ndtri(0.975))
 
 
 def share(patients: Sequence[str], right: ArrayLike, *, n_positive: int | None = None) -> Estimate:
@@ -72,5 +71,5 @@ def _independent_rows(error_by_patient: np.ndarray, value: float, rows: int) -> 
     variance = float((error_by_patient**2).sum()) * patients / (patients - 1) / rows**2
     size = rows if variance == 0 else value * (1 - value) / variance
     # Few patients: the variance is itself uncertain, by as much as t is wider than the normal.
-    size *= (student.ppf(0.975, rows - 1) / student.ppf(0.975, patients - 1)) ** 2
+    size *= (stdtrit(rows - 1, 0.975) / stdtrit(patients - 1, 0.975)) ** 2
     return float(min(max(size, 1.0), rows))

@@ -17,18 +17,21 @@ from medtea.metrics.classification import checked
 
 Floats = NDArray[np.float64]
 NAN = float("nan")
+ENDS = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Statistic:
     """A number of n rows that is defined for weighted rows as well.
 
-    compute takes weights (replicates, n) and returns (replicates,), NaN where the weighted rows have no answer.
+    compute takes weights (replicates, n) and returns (replicates,), NaN where the weighted rows have no answer. Where
+    the value is one of `ends`, draws without a width show only that the sample holds no error: no interval then.
     """
 
     compute: Callable[[Floats], Floats]
     n: int
     n_positive: int | None = None
+    ends: tuple[float, ...] = ()
 
     @property
     def value(self) -> float:
@@ -46,7 +49,7 @@ def auroc_of(labels: ArrayLike, scores: ArrayLike) -> Statistic:
         below = np.cumsum(negatives, axis=1) - negatives / 2
         return _ratio((positives * below).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1))
 
-    return Statistic(compute, label.size, int(label.sum()))
+    return Statistic(compute, label.size, int(label.sum()), ENDS)
 
 
 def average_precision_of(labels: ArrayLike, scores: ArrayLike) -> Statistic:
@@ -61,7 +64,7 @@ def average_precision_of(labels: ArrayLike, scores: ArrayLike) -> Statistic:
         found = np.where(negatives.sum(axis=1) > 0, positives.sum(axis=1), 0)
         return _ratio((positives * precision).sum(axis=1), found)
 
-    return Statistic(compute, label.size, int(label.sum()))
+    return Statistic(compute, label.size, int(label.sum()), ENDS)
 
 
 def accuracy_of(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Statistic:
@@ -93,7 +96,7 @@ def mean_of(values: ArrayLike) -> Statistic:
 def _share_of(part: NDArray[Any], whole: NDArray[Any], label: NDArray[np.int64], threshold: float) -> Statistic:
     weighed = np.asarray(whole, dtype=np.float64) * (0.0 if np.isnan(threshold) else 1.0)
     counted = weighed * np.asarray(part, dtype=np.float64)
-    return Statistic(lambda weights: _ratio(weights @ counted, weights @ weighed), label.size, int(label.sum()))
+    return Statistic(lambda weights: _ratio(weights @ counted, weights @ weighed), label.size, int(label.sum()), ENDS)
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

@@ -16,7 +16,7 @@ from medtea.core.names import Artefact, IndexArtefact, ReportArtefact, Role, Sco
 from medtea.core.settings import read_yaml
 from medtea.core.work import read_json, write_json, write_text
 from medtea.data.index import read_index
-from medtea.metrics.delong import Comparison, compared, placed
+from medtea.metrics.delong import Comparison, difference, placed
 from medtea.metrics.holm import holm
 from medtea.report.as_json import json_of
 from medtea.report.blocks import Block, Facts, Numbers, Plot, Section, Text, csv_of, figures_of
@@ -126,11 +126,10 @@ def compared_runs(first: Run, second: Run) -> list[Pair]:
             both = rows[0].index.intersection(rows[1].index).sort_values()
             ends = [placed(one.loc[both, "patient"], one.loc[both, "label"], one.loc[both, "score"]) for one in rows]
             role = "ood" if part["role"].iloc[0] == Role.EXTERNAL else "iid"
-            difference = compared([ends[1]], [ends[0]])
+            less = difference([ends[1]], [ends[0]])
             # paired: both ends are the same radiographs, which count once
-            estimate = replace(difference.estimate, n=ends[0].n, n_positive=ends[0].n_positive)
-            difference = replace(difference, estimate=estimate)
-            found.append((str(method), str(group), role, ends[0].value, ends[1].value, difference))
+            less = replace(less, estimate=replace(less.estimate, n=ends[0].n, n_positive=ends[0].n_positive))
+            found.append((str(method), str(group), role, ends[0].value, ends[1].value, less))
     adjusted = holm([one[-1].p for one in found])
     pairs = [Pair(*one, p_adjusted) for one, p_adjusted in zip(found, adjusted, strict=True)]
     return sorted(pairs, key=lambda pair: (pair.role, pair.group))

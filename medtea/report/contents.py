@@ -14,6 +14,8 @@ from medtea.core.errors import RecordError
 from medtea.metrics.estimates import Estimate, without_interval
 
 NAN = float("nan")
+RATES = ("average_precision", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv")
+"""What a score has beside its AUROC."""
 METRICS = "evaluate/metrics.json"
 OUTCOMES = "audit/outcomes.json"
 FEWEST = 5
@@ -47,27 +49,34 @@ class Score:
     prevalence: float
     threshold: float = NAN
     record: str = ""
+    ppv: Estimate | None = None
+    npv: Estimate | None = None
+    balanced_accuracy: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class Gap:
-    """AUROC at the IID groups less AUROC at the OOD groups: positive is a fall."""
+    """AUROC at the IID groups less AUROC at the OOD groups: positive is a fall. NaN: no p-value."""
 
     method: str
     iid: tuple[str, ...]
     ood: tuple[str, ...]
     difference: Estimate
     record: str = ""
+    p: float = NAN
+    p_holm: float = NAN
 
 
 @dataclass(frozen=True)
 class DifferenceToErm:
-    """AUROC of the method less that of erm on the same radiographs: positive is better than erm."""
+    """AUROC of the method less that of erm on the same radiographs: positive is better than erm. NaN: no p-value."""
 
     method: str
     group: str
     difference: Estimate
     record: str = ""
+    p: float = NAN
+    p_holm: float = NAN
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,9 @@ class Outcome:
     sentence: str
     void_when: str
     record: str = ""
+    verdict: str = ""
+    void: str = ""
+    details: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -178,6 +190,7 @@ class Contents:
         metrics: The part of evaluate's metrics.json that every run has, as typed rows.
         written: The same file as it was written, with every key that a wing's file put there.
         outcomes: What the audit found.
+        audited: The audit's outcomes.json as it was written: verdicts, policy, what was skipped.
         questions: What each probe asks.
         segmenter: The segmenter per hospital.
         flow: flow.csv of ingest.
@@ -199,6 +212,7 @@ class Contents:
     metrics: Metrics
     written: Mapping[str, Any] = field(default_factory=dict)
     outcomes: tuple[Outcome, ...] = ()
+    audited: Mapping[str, Any] = field(default_factory=dict)
     questions: Mapping[str, str] = field(default_factory=dict)
     segmenter: tuple[SegmenterRow, ...] = ()
     flow: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -232,6 +246,7 @@ def read_metrics(written: Mapping[str, Any]) -> Metrics:
                     _names(row["ood"]),
                     Estimate.from_json(row["difference"]),
                     f"{METRICS}#/gaps/{place}",
+                    *_p_values(row),
                 )
                 for place, row in enumerate(written.get("gaps", ()))
             ),
@@ -241,6 +256,7 @@ def read_metrics(written: Mapping[str, Any]) -> Metrics:
                     row["group"],
                     Estimate.from_json(row["difference"]),
                     f"{METRICS}#/differences_to_erm/{place}",
+                    *_p_values(row),
                 )
                 for place, row in enumerate(written.get("differences_to_erm", ()))
             ),
@@ -268,6 +284,9 @@ def read_outcomes(written: Mapping[str, Any]) -> tuple[Outcome, ...]:
                 sentence=row.get("sentence", ""),
                 void_when=row.get("void_when", ""),
                 record=f"{OUTCOMES}#/outcomes/{place}",
+                verdict=row.get("verdict") or "",
+                void=row.get("void", ""),
+                details={name: Estimate.from_json(one) for name, one in row.get("details", {}).items()},
             )
             for place, row in enumerate(written["outcomes"])
         )
@@ -369,10 +388,7 @@ def _method(name: str, card: Mapping[str, Any]) -> Method:
 
 
 def _score(row: Mapping[str, Any], record: str) -> Score:
-    more = {
-        name: _maybe(row.get(name), like=row["auroc"])
-        for name in ("average_precision", "accuracy", "sensitivity", "specificity")
-    }
+    more = {name: _maybe(row.get(name), like=row["auroc"]) for name in RATES}
     return Score(
         method=row["method"],
         group=row["group"],
@@ -394,6 +410,10 @@ def _maybe(written: object, like: Mapping[str, Any] | None = None) -> Estimate |
             float(written), n=like["n"], n_patients=like["n_patients"], n_positive=like["n_positive"]
         )
     return None
+
+
+def _p_values(row: Mapping[str, Any]) -> tuple[float, float]:
+    return _number(row.get("p")), _number(row.get("p_holm"))
 
 
 def _number(written: object) -> float:

@@ -118,6 +118,7 @@ def _contents(
         metrics=metrics,
         written=written,
         outcomes=read_outcomes(audited),
+        audited=audited,
         questions=read_questions(audited),
         segmenter=read_segmenter(read_json(lungs.metrics)) if lungs else (),
         flow=pd.read_csv(index.flow, keep_default_na=False),

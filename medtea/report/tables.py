@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 from rich.table import Table as RichTable
@@ -14,12 +14,13 @@ from rich.text import Text
 
 from medtea.core.names import Field
 from medtea.metrics.estimates import Estimate
-from medtea.report.contents import Metrics, Outcome, Score, SegmenterRow
+from medtea.report.contents import RATES, Metrics, Outcome, Score, SegmenterRow
 
 RELEVANCE_PROBE = "background_relevance"
 NO_ANSWER = "no answer"
 NOT_COMPUTED = "not computed"
 ROLES = {"iid": "IID", "ood": "OOD"}
+_RATES_IN_WORDS = {"ppv": "PPV", "npv": "NPV"}
 _FIELDS = {str(field): place for place, field in enumerate(Field)}
 
 
@@ -68,6 +69,9 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
+P_COLUMNS = (Column("p", numeric=True), Column("p, adjusted", note="Holm, over this table", numeric=True))
+
+
 def main_table(metrics: Metrics, outcomes: Sequence[Outcome] = ()) -> Table:
     """One row per method: AUROC per group, relevance outside the lungs at the groups not seen, and what it saw."""
     groups = metrics.groups
@@ -93,27 +97,26 @@ def main_table(metrics: Metrics, outcomes: Sequence[Outcome] = ()) -> Table:
 def operating_table(metrics: Metrics) -> Table:
     """Each method and group: average precision beside the prevalence, and the rates at the carried-over threshold."""
     columns = [Column("method"), Column("group")]
-    heads = ("n", "average precision", "prevalence", "accuracy", "sensitivity", "specificity")
+    named = [name for name in RATES if any(getattr(score, name) is not None for score in metrics.scores)]
+    heads = ["n", *(in_words(name) for name in named)]
+    heads.insert(1 + ("average_precision" in named), "prevalence")
     columns += [Column(head, numeric=True) for head in heads]
     rows = []
     for group, role in metrics.groups.items():
         for name in metrics.names:
             score = metrics.score(name, group)
             if score is not None:
-                made = {
-                    what: number(getattr(score, what), record=f"{score.record}/{what}")
-                    for what in ("average_precision", "accuracy", "sensitivity", "specificity")
-                }
-                cells = [Cell(name), Cell(group, tag(role)), Cell(str(score.auroc.n)), made.pop("average_precision")]
-                cells += [Cell(_plain(score.prevalence), record=f"{score.record}/prevalence"), *made.values()]
-                rows.append(tuple(cells))
+                made = [number(getattr(score, what), record=f"{score.record}/{what}") for what in named]
+                share = Cell(_plain(score.prevalence), record=f"{score.record}/prevalence")
+                made.insert(int("average_precision" in named), share)
+                rows.append((Cell(name), Cell(group, tag(role)), Cell(str(score.auroc.n)), *made))
     return Table("Average precision and the rates at one threshold", tuple(columns), tuple(rows))
 
 
 def gap_table(metrics: Metrics) -> Table:
     """Each method's fall in AUROC from the hospitals seen to those not seen."""
     names = (Column("method"), Column("from", "IID"), Column("to", "OOD"))
-    columns = (*names, Column("n", numeric=True), Column("fall in AUROC", numeric=True))
+    columns = (*names, Column("n", numeric=True), Column("fall in AUROC", numeric=True), *P_COLUMNS)
     rows = tuple(
         (
             Cell(gap.method),
@@ -121,6 +124,7 @@ def gap_table(metrics: Metrics) -> Table:
             Cell(listed(gap.ood)),
             Cell(str(gap.difference.n)),
             number(gap.difference, signed=True, record=f"{gap.record}/difference"),
+            *p_cells(gap.p, gap.p_holm, gap.record),
         )
         for gap in metrics.gaps
     )
@@ -130,7 +134,7 @@ def gap_table(metrics: Metrics) -> Table:
 def difference_table(metrics: Metrics) -> Table:
     """Each method's AUROC less erm's on the same radiographs."""
     names = (Column("method"), Column("group"))
-    columns = (*names, Column("n", numeric=True), Column("AUROC less that of erm", numeric=True))
+    columns = (*names, Column("n", numeric=True), Column("AUROC less that of erm", numeric=True), *P_COLUMNS)
     groups = metrics.groups
     rows = tuple(
         (
@@ -138,6 +142,7 @@ def difference_table(metrics: Metrics) -> Table:
             Cell(row.group, tag(groups.get(row.group, ""))),
             Cell(str(row.difference.n)),
             number(row.difference, signed=True, record=f"{row.record}/difference"),
+            *p_cells(row.p, row.p_holm, row.record),
         )
         for row in metrics.differences_to_erm
     )
@@ -277,9 +282,20 @@ def number(
 
 
 def counts(found: Estimate) -> str:
-    """What an estimate rests on: "n 120, 60 positive, 100 patients; interval bootstrap by patient"."""
+    """What an estimate and its interval rest on: "n 120, 60 positive, 100 patients; interval: Wilson"."""
     positive = "" if found.n_positive is None else f", {found.n_positive} positive"
-    return f"n {found.n}{positive}, {found.n_patients} patients; interval {found.interval}"
+    return f"n {found.n}{positive}, {found.n_patients} patients; interval: {found.interval}"
+
+
+def p_cells(p: float, p_holm: float, record: str) -> tuple[Cell, Cell]:
+    """A p-value and the adjusted one, below P_COLUMNS."""
+    return Cell(_p(p), record=f"{record}/p"), Cell(_p(p_holm), record=f"{record}/p_holm")
+
+
+def _p(value: float) -> str:
+    if math.isnan(value):
+        return NO_ANSWER
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -301,6 +317,70 @@ def _with_control(outcome: Outcome) -> Cell:
         return cell
     control = f"control {number(outcome.control).text}"
     return replace(cell, detail=f"{cell.detail}; {control}" if cell.detail else control)
+
+
+def verdict_table(outcomes: Sequence[Outcome], audited: Mapping[str, Any]) -> Table:
+    """Whether each network passes: a row per method, its verdict, and a column per probe that the policy judges."""
+    judged = [outcome for outcome in outcomes if outcome.verdict]
+    probes = list(dict.fromkeys(outcome.probe for outcome in judged))
+    policy = audited.get("policy", {})
+    columns = [Column("method"), Column("verdict")]
+    columns += [Column(_words(probe), note=f"at most {policy.get(probe)}; n judged") for probe in probes]
+    rows = tuple(
+        (
+            Cell(method),
+            _verdict_cell(verdict, f"audit/outcomes.json#/verdicts/{method}"),
+            *(_judged(judged, method, probe) for probe in probes),
+        )
+        for method, verdict in audited.get("verdicts", {}).items()
+    )
+    return Table("Verdicts of the audit's policy", tuple(columns), rows if probes else ())
+
+
+def detail_table(probe: str, outcomes: Sequence[Outcome]) -> Table:
+    """A probe's further numbers: a row per method and group, a column per number."""
+    mine = [outcome for outcome in outcomes if outcome.probe == probe and outcome.details]
+    names = list(dict.fromkeys(name for outcome in mine for name in outcome.details))
+    columns = (Column("method"), Column("at"), Column("n", numeric=True), *(Column(n, numeric=True) for n in names))
+    rows = tuple(
+        (
+            Cell(outcome.method),
+            Cell(outcome.group),
+            Cell(str(outcome.estimate.n)),
+            *(
+                number(outcome.details[name], record=f"{outcome.record}/details/{name}")
+                if name in outcome.details
+                else Cell(NOT_COMPUTED)
+                for name in names
+            ),
+        )
+        for outcome in mine
+    )
+    return Table(f"{_words(probe)}, in detail", columns, rows)
+
+
+def skipped_table(audited: Mapping[str, Any]) -> Table:
+    """Questions that could not be asked, and why."""
+    columns = (Column("probe"), Column("method"), Column("at"), Column("why"))
+    rows = tuple(
+        (Cell(_words(row["probe"])), Cell(row["method"]), Cell(row["group"]), Cell(row["reason"]))
+        for row in audited.get("skipped", ())
+    )
+    return Table("Questions that could not be asked", columns, rows)
+
+
+def _verdict_cell(verdict: str, record: str) -> Cell:
+    return Cell(verdict, bad=verdict == "fail", record=record)
+
+
+def _judged(judged: Sequence[Outcome], method: str, probe: str) -> Cell:
+    """The worst verdict of a probe's answers about a network, and how many of them there are."""
+    mine = [outcome for outcome in judged if (outcome.method, outcome.probe) == (method, probe)]
+    if not mine:
+        return Cell(NOT_COMPUTED)
+    worst = next((v for v in ("fail", "no answer") if any(o.verdict == v for o in mine)), "pass")
+    at = ", ".join(o.group for o in mine if o.verdict == worst) if worst != "pass" else ""
+    return Cell(worst, detail=f"{len(mine)} judged" + (f"; at {at}" if at else ""), bad=worst == "fail")
 
 
 def _counts(metrics: Metrics, group: str) -> str:
@@ -345,6 +425,11 @@ def fields_in_words(names: Sequence[str]) -> str:
         ", ".join(_words(name) for name in sorted(names, key=lambda name: (_FIELDS.get(name, len(_FIELDS)), name)))
         or "not stated"
     )
+
+
+def in_words(rate: str) -> str:
+    """The name of a rate as it is printed."""
+    return _RATES_IN_WORDS.get(rate, _words(rate))
 
 
 def _words(name: str) -> str:

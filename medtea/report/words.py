@@ -54,8 +54,8 @@ def limits(contents: Contents) -> list[str]:
     compared = len(metrics.gaps) + len(metrics.differences_to_erm)
     if compared > 1:
         sentences.append(
-            f"{compared} differences are shown, none adjusted for their number: at 95 %, one interval in twenty misses "
-            "the truth by chance."
+            f"{compared} differences are shown: at 95 %, one interval in twenty misses the truth by chance. Only the "
+            "adjusted p-values allow for their number, table by table."
         )
     sentences += [
         "An interval says how the number would vary with other patients of the same hospitals. It does not hold what "

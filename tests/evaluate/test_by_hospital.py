@@ -8,13 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medtea.evaluate.by_hospital import (
-    differences_to,
-    gaps,
-    left_out,
-    no_answers,
-    scores_by_group,
-)
+from medtea.core.errors import DataError
+from medtea.evaluate.by_hospital import OperatingPoint, left_out, no_answers, scores_by_group
+from medtea.evaluate.differences import between_hospitals, differences_to, gaps
 
 DRAWS = {"replicates": 100, "seed": 0}
 PLACES = {"home": ("train", "val"), "north": ("train", "test"), "south": ("external", "test")}
@@ -75,7 +71,9 @@ def test_one_entry_per_method_and_test_group() -> None:
     # by hand: every positive above every negative; and below
     assert entry(found, "north")["auroc"]["value"] == 1
     assert entry(found, "south")["auroc"]["value"] == 0
-    assert entry(found, "south")["auroc"] | {"value": 0, "low": 0, "high": 0} == entry(found, "south")["auroc"]
+    # three pairs of different patients, all ranked wrongly: 1 - 0.025^(1/3)
+    assert entry(found, "south")["auroc"]["low"] == 0
+    assert entry(found, "south")["auroc"]["high"] == pytest.approx(1 - 0.025 ** (1 / 3))
     assert entry(found, "south")["prevalence"] == 0.5
 
 
@@ -95,22 +93,22 @@ def test_a_hospital_of_one_class_has_no_answer(label: int) -> None:
 
 def test_what_has_no_answer_leaves_the_gap_and_the_difference_without_one() -> None:
     both = pd.concat([run_of("tea", south_labels=[1] * 6), run_of("erm", south_labels=[1] * 6)])
-    assert all(one["difference"]["value"] is None for one in gaps(both, **DRAWS))
-    differences = {one["group"]: one["difference"]["value"] for one in differences_to("erm", both, **DRAWS)}
+    assert all(one["difference"]["value"] is None for one in gaps(both))
+    differences = {one["group"]: one["difference"]["value"] for one in differences_to("erm", both)}
     assert differences == {"north": 0, "south": None}
 
 
 def test_a_gap_is_positive_where_the_method_falls() -> None:
-    (fall,) = gaps(run_of(south=WRONG), **DRAWS)
+    (fall,) = gaps(run_of(south=WRONG))
     assert (fall["iid"], fall["ood"]) == (["north"], ["south"])
     assert fall["difference"]["value"] == 1  # 1 at north less 0 at south
-    (level,) = gaps(run_of(south=RIGHT), **DRAWS)
+    (level,) = gaps(run_of(south=RIGHT))
     assert level["difference"]["value"] == 0
 
 
 def test_a_difference_is_positive_where_the_method_beats_the_control() -> None:
     both = pd.concat([run_of("tea", south=RIGHT), run_of("erm", south=WRONG)])
-    found = differences_to("erm", both, **DRAWS)
+    found = differences_to("erm", both)
     assert [(one["method"], one["group"], one["difference"]["value"]) for one in found] == [
         ("tea", "north", 0),
         ("tea", "south", 1),
@@ -121,15 +119,15 @@ def test_differences_pair_radiographs_in_whatever_order_they_stand() -> None:
     tea = run_of("tea", south=RIGHT)
     both = pd.concat([tea.sample(frac=1, random_state=3), run_of("erm", south=WRONG)])
     straight = pd.concat([tea, run_of("erm", south=WRONG)])
-    assert differences_to("erm", both, **DRAWS) == differences_to("erm", straight, **DRAWS)
+    assert differences_to("erm", both) == differences_to("erm", straight)
 
 
 def test_without_the_control_there_is_no_difference() -> None:
-    assert differences_to("erm", run_of("tea"), **DRAWS) == []
+    assert differences_to("erm", run_of("tea")) == []
 
 
 def test_without_an_iid_group_there_is_no_gap() -> None:
-    assert gaps(scored("erm", "south", LABELS, RIGHT), **DRAWS) == []
+    assert gaps(scored("erm", "south", LABELS, RIGHT)) == []
 
 
 def test_implausible_masks_are_left_out_and_counted() -> None:
@@ -190,10 +188,108 @@ def test_a_validation_split_of_one_class_leaves_no_operating_point() -> None:
 
 
 def test_the_same_seed_gives_the_same_intervals_and_another_one_others() -> None:
-    scores = run_of(south=[0.1, 0.6, 0.3, 0.2, 0.8, 0.9])
+    scores = mixed()
     first = scores_by_group(scores, **DRAWS)
     assert first == scores_by_group(scores, **DRAWS)
     assert first != scores_by_group(scores, replicates=100, seed=1)
+
+
+# --- the rates at one threshold
+
+
+def mixed(method: str = "erm", *, patients: int = 40, seed: int = 0, each: int = 1) -> pd.DataFrame:
+    """Validation, north and south with overlapping scores; `each` radiographs per patient."""
+    generator = np.random.default_rng(seed)
+    parts = []
+    for group in PLACES:
+        labels = np.repeat(np.arange(patients) % 2, each)
+        part = scored(method, group, labels.tolist(), (labels + generator.normal(size=labels.size)).tolist())
+        parts.append(part.assign(patient=[f"p-{group}-{n // each}" for n in range(len(part))]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_the_rates_are_those_of_the_two_by_two_table() -> None:
+    scores = mixed()
+    south = entry(scores_by_group(scores, **DRAWS), "south")
+    rows = scores[scores["group"].eq("south")]
+    called, positive = rows["score"] >= south["threshold"], rows["label"] == 1
+    tp, fp = int((called & positive).sum()), int((called & ~positive).sum())
+    tn, fn = int((~called & ~positive).sum()), int((~called & positive).sum())
+    expected = {
+        "sensitivity": (tp / (tp + fn), tp + fn),
+        "specificity": (tn / (tn + fp), tn + fp),
+        "ppv": (tp / (tp + fp), tp + fp),
+        "npv": (tn / (tn + fn), tn + fn),
+        "accuracy": ((tp + tn) / 40, 40),
+    }
+    assert {name: (south[name]["value"], south[name]["n"]) for name in expected} == expected
+    assert south["balanced_accuracy"]["value"] == pytest.approx((tp / (tp + fn) + tn / (tn + fp)) / 2)
+    assert {south[name]["interval"] for name in expected} == {"Wilson"}
+    assert south["auroc"]["interval"] == south["balanced_accuracy"]["interval"] == "DeLong, logit scale"
+    assert south["average_precision"]["interval"] == "bootstrap by patient"
+
+
+def test_several_radiographs_of_a_patient_are_told_by_the_interval() -> None:
+    south = entry(scores_by_group(mixed(each=3, patients=24), **DRAWS), "south")
+    assert south["auroc"]["interval"] == "Obuchowski, logit scale"
+    assert south["sensitivity"]["interval"].endswith("independent radiographs by patient")
+    assert (south["sensitivity"]["n"], south["sensitivity"]["n_patients"]) == (36, 12)
+
+
+@pytest.mark.parametrize("by", ["sensitivity", "specificity"])
+def test_an_operating_point_with_a_target_reaches_it_on_validation(by: Any) -> None:
+    scores = mixed(patients=60)
+    point = OperatingPoint(by, 0.8)
+    threshold = entry(scores_by_group(scores, **DRAWS, point=point), "south")["threshold"]
+    home = scores[scores["split"].eq("val")]
+    kind = home[home["label"].eq(int(by == "sensitivity"))]["score"]
+    right = (kind >= threshold) if by == "sensitivity" else (kind < threshold)
+    # 30 of the class: 24 are enough
+    assert right.sum() == 24
+    assert point.words == f"{by} of at least 0.8 on IID validation radiographs, carried over"
+
+
+def test_a_perfect_ranking_has_no_interval_without_width() -> None:
+    north = entry(scores_by_group(run_of(), **DRAWS), "north")
+    perfect = [name for name, one in north.items() if isinstance(one, dict) and one["value"] == 1]
+    assert {"auroc", "average_precision", "sensitivity", "balanced_accuracy", "ppv"} <= set(perfect)
+    assert all(north[name]["low"] is None or north[name]["low"] < 0.7 for name in perfect)
+    assert north["average_precision"]["interval"] == "none: every draw is at the end of the scale"
+
+
+# --- p-values
+
+
+def test_p_values_are_adjusted_over_the_whole_table() -> None:
+    both = pd.concat([mixed("erm"), mixed("tea", seed=1), mixed("isnet", seed=2)], ignore_index=True)
+    for table in (differences_to("erm", both), between_hospitals(both), gaps(both)):
+        p, adjusted = [one["p"] for one in table], [one["p_holm"] for one in table]
+        assert len(table) > 2
+        assert min(adjusted) == pytest.approx(min(1.0, len(table) * min(p)))
+        assert all(a >= b for a, b in zip(adjusted, p, strict=True))
+
+
+def test_hospitals_are_compared_in_pairs_per_method() -> None:
+    both = pd.concat([run_of("tea"), run_of("erm")], ignore_index=True)
+    found = between_hospitals(both)
+    assert [(one["method"], one["groups"], one["difference"]["value"]) for one in found] == [
+        ("tea", ["north", "south"], 1),
+        ("erm", ["north", "south"], 1),
+    ]
+    assert all(one["p"] is None and one["difference"]["low"] is None for one in found), "nothing varies"
+
+
+def test_a_paired_difference_counts_its_radiographs_once() -> None:
+    both = pd.concat([mixed("erm"), mixed("tea", seed=1)], ignore_index=True)
+    assert {(one["difference"]["n"], one["difference"]["n_positive"]) for one in differences_to("erm", both)} == {
+        (40, 20)
+    }
+
+
+def test_methods_scored_on_other_radiographs_are_not_compared() -> None:
+    both = pd.concat([mixed("erm"), mixed("tea").iloc[:-1]], ignore_index=True)
+    with pytest.raises(DataError, match="'tea' and 'erm' have scores of different radiographs"):
+        differences_to("erm", both)
 
 
 # --- several classes
@@ -212,8 +308,8 @@ def test_of_several_classes_the_accuracy_is_the_headline() -> None:
     assert [one["accuracy"]["value"] for one in entries] == pytest.approx([4 / 6, 1 / 6])
     assert all("auroc" not in one and "threshold" not in one for one in entries)
     assert no_answers(entries) == 0
-    assert gaps(scores, **DRAWS)[0]["difference"]["value"] == pytest.approx(0.5)
+    assert gaps(scores)[0]["difference"]["value"] == pytest.approx(0.5)
     better = scores.assign(method="tea", predicted=scores["label"].astype(float))
     both = pd.concat([scores, better], ignore_index=True)
-    differences = {one["group"]: one["difference"]["value"] for one in differences_to("erm", both, **DRAWS)}
+    differences = {one["group"]: one["difference"]["value"] for one in differences_to("erm", both)}
     assert differences == pytest.approx({"north": 2 / 6, "south": 5 / 6})

@@ -17,6 +17,8 @@ from medtea.metrics.classification import (
     prevalence,
     sensitivity,
     specificity,
+    threshold_for_sensitivity,
+    threshold_for_specificity,
     youden_threshold,
 )
 
@@ -110,3 +112,33 @@ def test_wrong_labels_missing_scores_and_unequal_lengths_are_refused():
         auroc([0, 1], [0.1, math.nan])
     with pytest.raises(DataError, match="one label and one score per row"):
         auroc([0, 1], [0.1])
+
+
+# -- thresholds with a target
+
+
+@given(rows, st.sampled_from([0.1, 0.5, 0.8, 1.0]))
+def test_no_higher_threshold_has_the_sensitivity_and_no_lower_one_the_specificity(pairs, target):
+    labels, scores = [p[0] for p in pairs], [float(p[1]) for p in pairs]
+    high = threshold_for_sensitivity(labels, scores, target)
+    low = threshold_for_specificity(labels, scores, target)
+    if len(set(labels)) < 2:
+        assert np.isnan([high, low]).all()
+        return
+    assert sensitivity(labels, scores, high) >= target - 1e-9
+    above = [score for score in scores if score > high]
+    if above:
+        # the next one calls one more score 0: the lowest that was called 1
+        assert sensitivity(labels, scores, math.nextafter(min(above), math.inf)) < target
+    if not math.isnan(low):
+        assert specificity(labels, scores, low) >= target - 1e-9
+        below = [score for score in scores if score < low]
+        assert not below or specificity(labels, scores, max(below)) < target
+    else:
+        assert specificity(labels, scores, max(scores)) < target
+
+
+def test_a_threshold_with_a_target_lies_midway_between_two_scores():
+    labels, scores = [0, 0, 0, 0, 1, 1, 1, 1], [1, 2, 3, 6, 4, 5, 7, 8]
+    assert threshold_for_sensitivity(labels, scores, 0.75) == 4.5  # calls 5, 7 and 8 positive
+    assert threshold_for_specificity(labels, scores, 0.75) == 3.5  # calls 1, 2 and 3 negative

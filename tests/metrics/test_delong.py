@@ -12,7 +12,7 @@ from scipy.special import logit
 from scipy.stats import norm, ttest_ind, ttest_rel
 
 from medtea.core.errors import DataError
-from medtea.metrics.delong import FEW, auroc_interval, compared, placed, placed_mean, standard_error
+from medtea.metrics.delong import FEW, auroc_interval, difference, placed, placed_mean, standard_error
 from medtea.metrics.proportions import share
 
 
@@ -41,7 +41,7 @@ def test_variances_are_those_of_the_plain_sums_over_pairs(most):
     one, other = placed(patients, labels, first), placed(patients, labels, second)
     assert one.value == pytest.approx(auroc_by_pairs(labels, first), abs=1e-12)
     assert standard_error(one) ** 2 == pytest.approx(obuchowski_by_pairs(patients, labels, first), rel=1e-10)
-    found = compared([one], [other])
+    found = difference([one], [other])
     error = found.estimate.value / found.statistic
     assert error**2 == pytest.approx(obuchowski_by_pairs(patients, labels, first, second), rel=1e-10)
 
@@ -59,9 +59,9 @@ def test_with_one_radiograph_per_patient_it_is_delong():
 
 def test_copies_of_every_radiograph_change_nothing():
     patients, labels, first, second = study(3)
-    once = compared([placed(patients, labels, first)], [placed(patients, labels, second)])
+    once = difference([placed(patients, labels, first)], [placed(patients, labels, second)])
     parts = [placed(patients * 3, np.tile(labels, 3), np.tile(scores, 3)) for scores in (first, second)]
-    thrice = compared(parts[:1], parts[1:])
+    thrice = difference(parts[:1], parts[1:])
     assert thrice.statistic == pytest.approx(once.statistic, rel=1e-10)
     assert thrice.p == pytest.approx(once.p, rel=1e-10)
     assert thrice.estimate.interval.startswith("Obuchowski, paired")
@@ -106,7 +106,7 @@ def in_our_hands():
     patients = [f"p{i:02d}" for i in range(14)]
     one, other = placed(patients, LABELS, FIRST), placed(patients, LABELS, SECOND)
     away = placed([f"q{i:02d}" for i in range(14)], LABELS, ELSEWHERE)
-    paired, unpaired = compared([one], [other]), compared([one], [away])
+    paired, unpaired = difference([one], [other]), difference([one], [away])
     error = standard_error(one)
     return {
         "auc": one.value,
@@ -195,7 +195,7 @@ def test_few_patients_of_a_class_are_told():
 @pytest.mark.parametrize("most", [1, 4])
 def test_a_comparison_changes_sign_with_its_order(most):
     one, other = two_methods(5, most=most)
-    there, back = compared([one], [other]), compared([other], [one])
+    there, back = difference([one], [other]), difference([other], [one])
     assert there.estimate.value == pytest.approx(-back.estimate.value)
     assert there.estimate.low == pytest.approx(-back.estimate.high)
     assert there.p == pytest.approx(back.p)
@@ -203,7 +203,7 @@ def test_a_comparison_changes_sign_with_its_order(most):
 
 def test_p_is_below_five_percent_exactly_where_the_interval_excludes_zero():
     for seed in range(30):
-        found = compared(*([part] for part in two_methods(seed)))
+        found = difference(*([part] for part in two_methods(seed)))
         assert (found.p < 0.05) == found.estimate.excludes(0)
 
 
@@ -211,7 +211,7 @@ def test_two_hospitals_have_the_variance_of_both():
     one = placed(*study(6)[:3])
     patients, labels, scores, _ = study(7, n=80)
     other = placed([f"elsewhere {name}" for name in patients], labels, scores)
-    found = compared([one], [other])
+    found = difference([one], [other])
     error = found.estimate.value / found.statistic
     assert error == pytest.approx(math.hypot(standard_error(one), standard_error(other)))
     assert found.estimate.interval.startswith("DeLong, unpaired")
@@ -223,7 +223,7 @@ def test_the_mean_of_two_hospitals_has_a_quarter_of_their_variances():
     for seed in (8, 9, 10):
         patients, labels, scores, _ = study(seed)
         parts.append(placed([f"{seed} {name}" for name in patients], labels, scores))
-    found = compared(parts[:2], parts[2:])
+    found = difference(parts[:2], parts[2:])
     expected = math.sqrt(
         (standard_error(parts[0]) ** 2 + standard_error(parts[1]) ** 2) / 4 + standard_error(parts[2]) ** 2
     )
@@ -236,15 +236,15 @@ def test_groups_of_the_same_patients_are_paired_though_their_radiographs_differ(
     whole = placed(patients, labels, scores)
     marked = placed(patients, labels, scores + 0.3 * np.random.default_rng(0).normal(size=scores.size))
     apart = placed([f"other {name}" for name in patients], labels, scores)
-    assert compared([whole], [marked]).estimate.interval.startswith("DeLong, paired")
-    near, far = compared([whole], [marked]).estimate, compared([whole], [apart]).estimate
+    assert difference([whole], [marked]).estimate.interval.startswith("DeLong, paired")
+    near, far = difference([whole], [marked]).estimate, difference([whole], [apart]).estimate
     assert near.high - near.low < (far.high - far.low) / 2
 
 
 def test_two_perfect_methods_have_a_difference_without_interval_and_p():
     patients, labels = [f"p{i}" for i in range(20)], [0] * 10 + [1] * 10
     one = placed(patients, labels, np.arange(20))
-    found = compared([one], [placed(patients, labels, np.arange(20) ** 2)])
+    found = difference([one], [placed(patients, labels, np.arange(20) ** 2)])
     assert found.estimate.value == 0
     assert not found.estimate.has_interval
     assert math.isnan(found.p)
@@ -253,7 +253,7 @@ def test_two_perfect_methods_have_a_difference_without_interval_and_p():
 
 def test_what_has_no_answer_leaves_the_comparison_without_one():
     one, nothing = two_methods(12)[0], placed(["x", "y"], [1, 1], [1, 2])
-    found = compared([one], [nothing])
+    found = difference([one], [nothing])
     assert not found.estimate.answered
     assert math.isnan(found.p)
 
@@ -262,7 +262,7 @@ def test_means_are_compared_by_the_paired_t_test():
     draw = np.random.default_rng(0)
     patients = [f"p{i}" for i in range(30)]
     first, second = draw.random(30), draw.random(30)
-    found = compared([placed_mean(patients, first)], [placed_mean(patients, second)])
+    found = difference([placed_mean(patients, first)], [placed_mean(patients, second)])
     expected = ttest_rel(first, second)
     assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue))
 
@@ -272,7 +272,7 @@ def test_the_difference_of_two_hospitals_means_is_welchs_t_test():
     first, second = draw.random(30), 2 * draw.random(12)
     parts = [placed_mean([f"p{i}" for i in range(30)], first), placed_mean([f"q{i}" for i in range(12)], second)]
     expected = ttest_ind(first, second, equal_var=False)
-    found = compared(parts[:1], parts[1:])
+    found = difference(parts[:1], parts[1:])
     assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue))
 
 

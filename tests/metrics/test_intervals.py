@@ -159,6 +159,7 @@ def test_no_interval_when_more_than_half_the_replicates_have_no_answer():
     assert not found.has_interval
     assert found.replicates_without_answer == pytest.approx(1500, abs=80)
     assert found.text() == "1.00 (no interval)"
+    assert found.interval == "none: most draws have no answer"
 
 
 def test_one_patient_gives_no_interval():
@@ -188,6 +189,16 @@ def test_rows_that_do_not_match_are_refused():
         bootstrap_by_patient(["a", "b"], [0.1], generator=rng())
     with pytest.raises(DataError, match="one finite value per row"):
         mean_of([0.1, math.nan])
+
+
+@pytest.mark.parametrize("build", [auroc_of, average_precision_of])
+def test_perfect_draws_leave_no_interval_without_width(build):
+    found = bootstrap_by_patient(list("abcdef"), build([0, 0, 0, 1, 1, 1], range(6)), generator=rng())
+    assert found.value == 1
+    assert not found.has_interval
+    assert found.interval == "none: every draw is at the end of the scale"
+    together = Drawn.of([Group(list("abcdef"), build([0, 0, 0, 1, 1, 1], range(6)))], generator=rng())
+    assert not together.mean([0]).has_interval
 
 
 # -- differences

@@ -78,7 +78,13 @@ def metrics_json(groups=None, one_class=None):
         for m in METHODS
     ]
     differences = [
-        {"method": m, "group": group, "difference": difference(VALUES[m][2] - VALUES["erm"][2])}
+        {
+            "method": m,
+            "group": group,
+            "difference": difference(VALUES[m][2] - VALUES["erm"][2]),
+            "p": 4e-4,
+            "p_holm": 0.012,
+        }
         for m in METHODS
         if m != "erm"
         for group in unseen
@@ -104,6 +110,9 @@ def metrics_json(groups=None, one_class=None):
         "scores": scores,
         "gaps": gaps,
         "differences_to_erm": differences,
+        "differences_between_hospitals": [
+            {"method": "erm", "groups": list(groups)[:2], "difference": difference(0.1), "p": 0.02, "p_holm": None}
+        ],
         "left_out": [{"group": list(groups)[-1], "n": 3, "reason": "implausible lung mask"}],
         "interval": "95 %, percentile bootstrap of patients, 2000 draws",
         "operating_point": "largest Youden index on IID validation radiographs, carried over",
@@ -127,6 +136,9 @@ def outcomes_json(groups=None):
                     "control": None,
                     "sentence": f"{share:.0%} of {method}'s relevance lies outside the lungs at {group}.",
                     "void_when": "The lung masks are wrong.",
+                    "verdict": "fail" if share > 0.68 else "pass",
+                    "void": "its maps are noise" if method == "logit_distil" else "",
+                    "details": {"largest relevance lies outside": estimate(share / 3, 0.03, positive=None)},
                 }
             )
             outcomes.append(
@@ -145,7 +157,15 @@ def outcomes_json(groups=None):
         "background_relevance": "How much relevance lies outside the lungs?",
         "planted_mark": "Does a letter outside the lungs change the score?",
     }
-    return {"outcomes": outcomes, "questions": questions}
+    return {
+        "outcomes": outcomes,
+        "questions": questions,
+        "verdicts": {method: "fail" if method == "erm" else "pass" for method in METHODS},
+        "policy": {"background_relevance": 1.0},
+        "skipped": [
+            {"probe": "score_site", "method": "tea", "group": "all hospitals", "reason": "It needs two hospitals."}
+        ],
+    }
 
 
 def segmenter_json(groups=None):
@@ -293,6 +313,7 @@ def contents(groups=None, one_class=None):
         metrics=read_metrics(metrics_json(groups, one_class)),
         written=metrics_json(groups, one_class),
         outcomes=read_outcomes(outcomes_json(groups)),
+        audited=outcomes_json(groups),
         questions=read_questions(outcomes_json(groups)),
         segmenter=read_segmenter(segmenter_json(groups)),
         flow=flow_frame(groups),

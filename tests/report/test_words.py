@@ -66,7 +66,7 @@ def test_limits_are_those_of_this_run():
     assert "3 radiographs of east are in no number: implausible lung mask." in told
     assert "How good the lung masks are at east is not known" in told
     assert "The interval of erm at north and erm at west has no width" in told
-    assert "7 differences are shown, none adjusted" in told
+    assert "7 differences are shown: at 95 %" in told
     assert "another seed" in told
     assert told.endswith("nothing here says how a method does on people.")
 

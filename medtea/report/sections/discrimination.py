@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from medtea.report.blocks import Beside, Block, Fold, Numbers, Plot, Text
-from medtea.report.contents import Contents, Metrics
+from medtea.report.contents import RATES, Contents, Metrics
 from medtea.report.figures import forest_plot, slope_plot
-from medtea.report.tables import difference_table, operating_table
+from medtea.report.tables import difference_table, in_words, listed, operating_table
 
 TITLE = "Discrimination"
 PLACE = 200
@@ -30,6 +31,7 @@ def blocks(contents: Contents) -> Sequence[Block]:
         Beside((forest, slope)),
         *([differences] if differences.rows else []),
         Fold(operating.caption, (operating, Text(_about(metrics), small=True))),
+        Text(_how(metrics), small=True),
     ]
 
 
@@ -42,6 +44,19 @@ def _about(metrics: Metrics) -> str:
     listed = ", ".join(f"{name} {value:.3f}" for name, value in metrics.thresholds.items())
     where = f" ({listed})" if listed else ""
     return f"{coin} Threshold of accuracy, sensitivity and specificity: {metrics.operating_point}{where}."
+
+
+def _how(metrics: Metrics) -> str:
+    """Which interval each kind of number has, as the numbers themselves say."""
+    found: dict[str, list[str]] = {}
+    for name in ("auroc", *RATES):
+        estimates = [getattr(score, name) for score in metrics.scores]
+        # What stands behind a semicolon or a count is of one number alone.
+        ways = {re.sub(r"\d+ ", "", one.interval.partition(";")[0]) for one in estimates if one and one.has_interval}
+        for way in sorted(ways):
+            found.setdefault(way, []).append("AUROC" if name == "auroc" else in_words(name))
+    told = "; ".join(f"{way}: {listed(names)}" for way, names in found.items())
+    return f"95 % intervals by patient. {told}. Each number's own is in its record."
 
 
 def _numbers(metrics: Metrics) -> Numbers:
