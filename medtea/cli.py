@@ -360,7 +360,8 @@ def sync_(
 ) -> None:
     """Send a run to an MLflow server; what it has already is not sent again."""
     sent = sync(folder, uri)
-    out.print(f"sent: {sent.runs} runs, {sent.params} params, {sent.metrics} metrics, {sent.artefacts} artefacts")
+    counts = ", ".join(f"{count} {what}" for what, count in vars(sent).items())
+    out.print(f"sent: {counts}", soft_wrap=True)
 
 
 def _archives(config: Path, set_: list[str] | None, from_: str | None) -> pacs.Source:
