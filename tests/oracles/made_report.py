@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from oracles.made_scores import numbers_of_scores
 
 from medtea.core.work import write_array
 from medtea.data.acquisition import write_acquisition
@@ -116,6 +117,7 @@ def metrics_json(groups=None, one_class=None):
         "left_out": [{"group": list(groups)[-1], "n": 3, "reason": "implausible lung mask"}],
         "interval": "95 %, percentile bootstrap of patients, 2000 draws",
         "operating_point": "largest Youden index on IID validation radiographs, carried over",
+        **numbers_of_scores(METHODS, tuple(groups.items()), one_class),
     }
 
 
