@@ -20,7 +20,7 @@ from medtea.core.names import (
     ScoresArtefact,
 )
 from medtea.core.settings import StrictSettings, to_yaml
-from medtea.core.work import Work, provenance, read_array, read_json, write_json, write_text
+from medtea.core.work import Work, digest_of, provenance, read_array, read_json, write_json, write_text
 from medtea.data.acquisition import read_acquisition
 from medtea.data.index import read_index, read_plausible
 from medtea.report.as_json import json_of
@@ -80,7 +80,9 @@ def run(
 
     Without `lungs` and `outcomes` (a file of predictions) the sections of segmenter and audit have nothing to say.
     """
-    stage = work.stage("report", settings, _there(index, lungs, scores, outcomes))
+    # the page shows all settings of the run, also those that changed nothing of what came out
+    of_run = digest_of(settings_of_run)
+    stage = work.stage("report", settings, _there(index, lungs, scores, outcomes), source=of_run)
     artefact = ReportArtefact(stage.folder)
     if stage.is_finished:
         return artefact
