@@ -155,8 +155,8 @@ def segmenter_table(rows: Sequence[SegmenterRow]) -> Table:
         Column("hospital"),
         Column("radiographs", numeric=True),
         Column("compared", note="given mask; not learnt from", numeric=True),
-        Column("mean Dice", numeric=True),
-        Column("mean surface distance", note="pixels", numeric=True),
+        *(Column(head, note=note, numeric=True) for head, note in MASK_MEASURES.values()),
+        Column("no lung found", note="of the compared", numeric=True),
         Column("implausible masks", numeric=True),
         Column("why"),
     )
@@ -165,14 +165,34 @@ def segmenter_table(rows: Sequence[SegmenterRow]) -> Table:
             Cell(row.hospital),
             Cell(str(row.radiographs)),
             Cell(str(row.compared)),
-            Cell(_plain(row.dice)),
-            Cell(_plain(row.surface_distance_px)),
+            *_masks_compared(row, f"segment/metrics.json#/hospitals/{place}"),
+            Cell(str(row.empty)),
             Cell(str(row.implausible)),
             Cell("; ".join(f"{reason}: {count}" for reason, count in row.reasons.items())),
         )
-        for row in rows
+        for place, row in enumerate(rows)
     )
     return Table("Lung segmenter per hospital", columns, made)
+
+
+MASK_MEASURES = {
+    "dice": ("mean Dice", "n: compared"),
+    "surface_dice": ("normalised surface distance", "share within the tolerance"),
+    "surface_distance_px": ("mean surface distance", "pixels"),
+    "hausdorff95_px": ("95 % Hausdorff distance", "pixels"),
+}
+"""What compares a mask with a given one: heading and small print."""
+
+
+def _masks_compared(row: SegmenterRow, record: str) -> list[Cell]:
+    # A run of an earlier version has means without intervals.
+    plain = {"dice": row.dice, "surface_distance_px": row.surface_distance_px}
+    return [
+        number(row.estimates[name], record=f"{record}/estimates/{name}")
+        if name in row.estimates
+        else Cell(_plain(plain[name]) if name in plain else NOT_COMPUTED)
+        for name in MASK_MEASURES
+    ]
 
 
 def flow_table(flow: pd.DataFrame) -> Table:
