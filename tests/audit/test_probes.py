@@ -32,7 +32,6 @@ from medtea.audit.probes import (
 )
 from medtea.audit.probes.probe import Outcome
 from medtea.audit.probes.relevance_clusters import cramers_v_of
-from medtea.audit.strata import within_auroc_of
 from medtea.core.errors import ConfigError, UsageError
 from medtea.core.settings import parse
 
@@ -306,28 +305,6 @@ def test_pooling_hospitals_of_different_prevalence_that_score_differently_owes_t
     assert outcome.estimate.low > 0.1
     assert outcome.details["log odds of positives, beta less alpha"].high < 0
     assert ask(score_site, LUNGS, [drawn(1), drawn(2, name="beta", hospital="beta")]).judged.value < 0.05
-
-
-def test_the_auroc_within_strata_is_that_of_their_pairs() -> None:
-    generator = np.random.default_rng(0)
-    labels, scores, strata = (
-        generator.integers(2, size=40),
-        generator.random(40).round(1),
-        generator.integers(3, size=40),
-    )
-    pairs = [
-        (a > b) + (a == b) / 2
-        for a, la, sa in zip(scores, labels, strata, strict=True)
-        for b, lb, sb in zip(scores, labels, strata, strict=True)
-        if la == 1 and lb == 0 and sa == sb
-    ]
-    assert within_auroc_of(labels, scores, strata).value == pytest.approx(np.mean(pairs))
-    twice = np.where(np.arange(40) < 20, 2.0, 1.0)[None]
-    many = np.repeat(np.arange(40), twice[0].astype(int))
-    assert within_auroc_of(labels, scores, strata).compute(twice)[0] == pytest.approx(
-        within_auroc_of(labels[many], scores[many], strata[many]).value
-    )
-    assert np.isnan(within_auroc_of(np.ones(4, dtype=int), np.arange(4.0), np.zeros(4)).value)
 
 
 def test_a_drain_that_gives_the_answer_away_explains_the_auroc() -> None:

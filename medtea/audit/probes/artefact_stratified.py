@@ -8,11 +8,11 @@ import numpy as np
 from pydantic import Field as Bound
 
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
-from medtea.audit.strata import within_auroc_of
 from medtea.core.settings import StrictSettings
 from medtea.metrics.classification import NO_ANSWER
 from medtea.metrics.estimates import Estimate
 from medtea.metrics.intervals import bootstrap_by_patient
+from medtea.metrics.site import within_site_auroc_of
 from medtea.metrics.weighted import Statistic, auroc_of
 
 
@@ -60,7 +60,7 @@ class Probe:
                 continue
             rows = np.flatnonzero(np.isin(values, strata))
             patients = [group.patients[row] for row in rows]
-            within = within_auroc_of(group.labels[rows], scores[rows], values[rows])
+            within = within_site_auroc_of(group.labels[rows], scores[rows], values[rows])
             owed = _less(auroc_of(group.labels[rows], scores[rows]), within)
             found[column] = (
                 bootstrap_by_patient(patients, owed, generator=generator),

@@ -9,10 +9,10 @@ import numpy as np
 
 from medtea.audit.asked import log_odds
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
-from medtea.audit.strata import within_auroc_of
 from medtea.core.settings import StrictSettings
 from medtea.metrics.estimates import Estimate
 from medtea.metrics.intervals import Group, bootstrap_by_patient, difference_between_groups
+from medtea.metrics.site import within_site_auroc_of
 from medtea.metrics.weighted import Statistic, auroc_of, mean_of
 
 
@@ -44,7 +44,7 @@ class Probe:
         hospitals = np.concatenate([[one.hospital] * len(one) for one in group])
         # a pseudonym may stand for two people at two hospitals
         patients = [f"{one.hospital}/{patient}" for one in group for patient in one.patients]
-        within, pooled = within_auroc_of(labels, scores, hospitals), auroc_of(labels, scores)
+        within, pooled = within_site_auroc_of(labels, scores, hospitals), auroc_of(labels, scores)
         owed = Statistic(
             lambda weights: pooled.compute(weights) - within.compute(weights), len(labels), int(labels.sum())
         )
