@@ -15,9 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from medtea.report.blocks import Section, csv_of
-from medtea.report.contents import Contents
 from medtea.report.drawing import inline
-from medtea.report.sections.section import read_sections
 from medtea.report.seeds_figure import order_of, seeds_plot
 from medtea.report.seeds_tables import Record, seeds_tables
 from medtea.report.words import seeds_findings
@@ -74,9 +72,8 @@ def _source(name: str) -> str:
     return str(_TEMPLATES.loader.get_source(_TEMPLATES, name)[0])  # type: ignore[union-attr]
 
 
-def page(contents: Contents, sections: Sequence[Section] | None = None) -> str:
+def page(title: str, task: str, sections: Sequence[Section]) -> str:
     """The whole page. Every name is shown as text, whatever it holds."""
-    shown = read_sections(contents) if sections is None else sections
     return _TEMPLATES.get_template("page.html").render(
-        title=contents.title, task=contents.task, sections=shown, style=_style(), script=_script()
+        title=title, task=task, sections=sections, style=_style(), script=_script()
     )

@@ -88,7 +88,7 @@ def run(
         return artefact
     contents = _contents(work, settings, index, lungs, scores, outcomes, settings_of_run)
     sections = read_sections(contents)
-    write_text(artefact.page, page(contents, sections))
+    write_text(artefact.page, page(settings.title, settings.task, sections))
     write_text(artefact.markdown, markdown_of(settings.title, settings.task, sections))
     write_json(artefact.json, json_of(settings.title, settings.task, sections))
     for figure in figures_of(sections):

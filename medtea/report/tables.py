@@ -339,6 +339,28 @@ def _with_control(outcome: Outcome) -> Cell:
     return replace(cell, detail=f"{cell.detail}; {control}" if cell.detail else control)
 
 
+def plan_table(costs: Mapping[str, tuple[float, list[str]]], policy: Mapping[str, Any], *, networks: int) -> Table:
+    """What an audit would ask, before it does: of each probe its cost, what it needs and its threshold."""
+    columns = (
+        Column("probe"),
+        Column("passes", note=f"for each radiograph, {networks} networks", numeric=True),
+        Column("threshold", numeric=True),
+        Column("needs"),
+    )
+    rows = [
+        (
+            Cell(name),
+            Cell(f"{cost * networks:g}"),
+            Cell("not judged" if policy.get(name) is None else f"{policy[name]:g}"),
+            Cell("; ".join(needs)),
+        )
+        for name, (cost, needs) in costs.items()
+    ]
+    total = sum(cost for cost, _ in costs.values()) * networks
+    rows.append((Cell("together"), Cell(f"{total:g}"), Cell(""), Cell("")))
+    return Table("The audit's plan", columns, tuple(rows))
+
+
 def verdict_table(outcomes: Sequence[Outcome], audited: Mapping[str, Any]) -> Table:
     """Whether each network passes: a row per method, its verdict, and a column per probe that the policy judges."""
     judged = [outcome for outcome in outcomes if outcome.verdict]
@@ -354,7 +376,7 @@ def verdict_table(outcomes: Sequence[Outcome], audited: Mapping[str, Any]) -> Ta
         )
         for method, verdict in audited.get("verdicts", {}).items()
     )
-    return Table("Verdicts of the audit's policy", tuple(columns), rows if probes else ())
+    return Table("Verdicts of the audit's policy", tuple(columns), rows)
 
 
 def detail_table(probe: str, outcomes: Sequence[Outcome]) -> Table:

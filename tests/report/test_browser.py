@@ -9,6 +9,7 @@ from oracles.made_report import contents
 from oracles.made_sweep import made_record
 
 from medtea.report.page import page, seeds_page
+from medtea.report.sections.section import read_sections
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
@@ -24,7 +25,8 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="module")
 def made():
-    return page(contents(one_class="south"))
+    of = contents(one_class="south")
+    return page(of.title, of.task, read_sections(of))
 
 
 @pytest.fixture(scope="module")
