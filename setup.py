@@ -16,5 +16,5 @@ setup(
     version=VERSION[1],
     packages=[*find_packages(include=["medtea", "medtea.*"]), "medtea.pipelines", "medtea.configs"],
     package_dir={"medtea.pipelines": "pipelines", "medtea.configs": "configs"},
-    package_data={"medtea": ["py.typed"], "medtea.configs": ["*.yaml"], "medtea.report": ["*.html", "*.css"]},
+    package_data={"medtea": ["py.typed"], "medtea.configs": ["*.yaml"], "medtea.report": ["*.html", "*.css", "*.js"]},
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import inference
+import ingest
 import loader
 import lrp_step
 import maps
@@ -30,7 +31,9 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "maps": maps.rows,
     "loader": loader.rows,
     "inference": inference.rows,
+    "ingest": ingest.rows,
 }
+UNMEASURED = "Not measured yet."
 
 
 def told(found: dict[str, Any]) -> str:
@@ -46,11 +49,14 @@ def told(found: dict[str, Any]) -> str:
 
 
 def filled(page: str, results: Path) -> str:
-    """The page with every table made anew."""
+    """The page with every table made anew; one that nobody has measured yet says so."""
     for name, rows in TABLES.items():
-        found = read_json(results / f"{name}.json")
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        body = "\n".join(["", told(found), "", *rows(found), "", ""])
+        lines = [UNMEASURED]
+        if (results / f"{name}.json").is_file():
+            found = read_json(results / f"{name}.json")
+            lines = [told(found), "", *rows(found)]
+        body = "\n".join(["", *lines, "", ""])
         pattern = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(end)})", re.DOTALL)
         page, written = pattern.subn(lambda _, body=body: body, page)
         if written != 1:
@@ -59,11 +65,11 @@ def filled(page: str, results: Path) -> str:
 
 
 def take(folder: Path) -> None:
-    """Make what a run has measured the repository's results."""
-    for name in TABLES:
-        file = folder / f"{name}.json"
-        if not file.is_file():
-            raise SystemExit(f"{name}.json is not there; run `make bench`, or python benchmarks/{name}.py.")
+    """Make what a run has measured the repository's results; of what it has not the earlier ones stay."""
+    files = {name: folder / f"{name}.json" for name in TABLES if (folder / f"{name}.json").is_file()}
+    if not files:
+        raise SystemExit(f"No results are there; run `make bench`, or one of benchmarks/{{{','.join(TABLES)}}}.py.")
+    for name, file in files.items():
         found = read_json(file)
         if found["quick"]:
             raise SystemExit(f"{name}.json was made with --quick: its numbers say nothing.")

@@ -37,6 +37,7 @@ from medtea.ingest.release import TABLE, code_of, release
 from medtea.ingest.sources import pacs, table
 from medtea.ingest.sources.source import files_below
 from medtea.ingest.stage import open_source
+from medtea.report.comparison import compare
 from medtea.report.seeds_tables import headline_table
 from medtea.report.stage import page_of, print_table
 from medtea.report.tables import to_terminal
@@ -156,7 +157,7 @@ def _wing_command(wing: str, about: str) -> None:
 
 
 for _wing, _about in WINGS.items():
-    if _wing != "evaluate":  # which has a command of its own
+    if _wing not in ("evaluate", "report"):  # which have commands of their own
         _wing_command(_wing, _about)
 
 
@@ -200,6 +201,32 @@ def evaluate_(
             raise UsageError("--train and --external go with --scores; a config has them below `ingest`.")
         assignments = [*_source(config, from_), *(set_ or []), *_models(config, models or [])]
         walk(config, to, assignments, no_tracking, until="evaluate")
+
+
+@app.command("report", rich_help_panel="The way up to and including one wing")
+def report_(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML, or the name of one.")],
+    other: Annotated[
+        Path | None, typer.Argument(metavar="RUN_B", help="With it CONFIG is a run folder too; both are compared.")
+    ] = None,
+    to: To = None,
+    set_: Set = None,
+    from_: From = None,
+    no_tracking: NoTracking = False,
+) -> None:
+    """The HTML page, the tables and the figures: the whole way.
+
+    Of two run folders with the same radiographs and split, a page of paired differences per method and hospital:
+
+    medtea report runs/first runs/second --to FOLDER
+    """
+    if other is None:
+        walk(config, to, [*_source(config, from_), *(set_ or [])], no_tracking, until="report")
+        return
+    if set_ or from_:
+        raise UsageError("--set and --from go with CONFIG; two run folders are compared as they are.")
+    made = compare(config, other, to or Path("runs") / f"{config.resolve().name}_and_{other.resolve().name}")
+    out.print(f"The page: {made.page}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -333,7 +360,8 @@ def sync_(
 ) -> None:
     """Send a run to an MLflow server; what it has already is not sent again."""
     sent = sync(folder, uri)
-    out.print(f"sent: {sent.runs} runs, {sent.params} params, {sent.metrics} metrics, {sent.artefacts} artefacts")
+    counts = ", ".join(f"{count} {what}" for what, count in vars(sent).items())
+    out.print(f"sent: {counts}", soft_wrap=True)
 
 
 def _archives(config: Path, set_: list[str] | None, from_: str | None) -> pacs.Source:

@@ -33,6 +33,8 @@ from medtea.report.seeds_tables import markdown_of
 Pipeline = Callable[[Work, Any], Iterator[Artefact]]
 TEACHER, EVALUATION = "teacher", "evaluation"
 LOG = "sweep.log"
+LEFT_OUT: dict[str, Any] = {"seed": True, "evaluate": {"models": {"__all__": {"path"}}}}
+"""Of the settings, what a table of several seeds does not say: which one, and where on this machine a model lies."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def write_tables(
     made = provenance()
     record |= {
         "failed": [{"seed": done.unit.settings.seed, "part": done.unit.part, "reason": done.reason} for done in failed],
-        "settings": settings.model_dump(mode="json", exclude={"seed"}),
+        "settings": settings.model_dump(mode="json", exclude=LEFT_OUT),
         "made_with": {
             "date": made["date"],
             "seeds": ", ".join(run.name.removeprefix("seed_") for run in finished),

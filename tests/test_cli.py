@@ -260,6 +260,57 @@ def test_where_finds_a_refused_file_again(medtea: Medtea, tmp_path: Path) -> Non
     assert "is no file of this source" in refused(medtea("where", config, "0" * 12, "--to", tmp_path / "run"))
 
 
+def test_a_file_of_predictions_becomes_a_page_that_shows_names_as_text(medtea: Medtea, tmp_path: Path) -> None:
+    lines = ["patient,hospital,label,score,split,sex,remark"]
+    for number in range(60):
+        hospital, split = ("north", "val" if number % 3 else "test") if number % 2 else ("<script>x</script>", "test")
+        score = 0.3 + 0.01 * (number % 40) + 0.2 * (number // 2 % 2)
+        lines.append(f"Zimmermann {number},{hospital},{number // 2 % 2},{score},{split},{'MF'[number % 2]},Beekeeper")
+    path = tmp_path / "Zimmermann.csv"
+    path.write_text("\n".join(lines))
+    run = tmp_path / "run"
+    asked = ["--train", "north", "--external", "<script>x</script>", "--set", "evaluate.replicates=100"]
+    ended = medtea("evaluate", "--scores", path, *asked, "--to", run, "--no-tracking")
+    assert ended.code == 0, ended.err
+    assert "The page:" in ended.out
+    page = (run / "report" / "report.html").read_text()
+    assert "&lt;script&gt;x&lt;/script&gt;" in page
+    assert "<script>x" not in page
+    for file in run.rglob("*"):
+        if file.is_file() and file.name != "settings.yaml":  # the user's own, which knows where the file is
+            assert not [word for word in (b"Zimmermann", b"Beekeeper") if word in file.read_bytes()], file.name
+    assert "Zimmermann" not in ended.out + ended.err
+    assert "Nothing to do" in medtea("evaluate", "--scores", path, *asked, "--to", run, "--no-tracking").out
+
+
+def test_the_two_ways_to_evaluate_are_not_mixed(medtea: Medtea, tmp_path: Path) -> None:
+    assert "Give either CONFIG" in refused(medtea("evaluate"))
+    assert "Give either CONFIG" in refused(medtea("evaluate", "demo", "--scores", "a.csv"))
+    assert "go with CONFIG" in refused(medtea("evaluate", "--scores", "a.csv", "--model", "a.onnx"))
+    assert "go with --scores" in refused(medtea("evaluate", "demo", "--train", "north"))
+    missing = refused(medtea("evaluate", "--scores", tmp_path / "a.csv", "--to", tmp_path / "run", "--no-tracking"))
+    assert "scores: the file cannot be read (FileNotFoundError)" in missing
+    wrong = medtea("evaluate", "--scores", "a.csv", "--set", "scores.scal=logit", "--to", tmp_path / "run")
+    assert "Did you mean 'scale'?" in refused(wrong)
+
+
+def test_a_models_settings_lie_beside_it_and_join_those_of_the_config(tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text("size: 224\nchannels: 3\n")
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "preprocessing.yaml").write_text("range: [0, 255]\n")
+    config = tiny_config()
+    config["evaluate"]["models"] = [{"path": "first.onnx"}]
+    path = write_config(tmp_path / "tiny.yaml", config)
+    given = cli._models(path, [str(tmp_path / "net.onnx"), f"rival={tmp_path / 'bundle'}"])
+    _, settings = cli.load(path, given)
+    assert [(one.name, one.size, one.channels, one.range) for one in settings.evaluate.models] == [
+        ("first", None, 1, (0, 1)),
+        ("net", 224, 3, (0, 1)),
+        ("rival", None, 1, (0, 255)),
+    ]
+    assert cli._models(path, []) == []
+
+
 def test_sync_without_a_run_is_refused(medtea: Medtea, tmp_path: Path) -> None:
     assert "holds no tracked run" in refused(medtea("sync", tmp_path, "http://127.0.0.1:9"))
 

@@ -29,7 +29,7 @@ from yaml import safe_load
 import medtea
 from medtea import cli, lrp
 from medtea.audit import probes
-from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork
+from medtea.audit.asked import AuditedGroup, AuditedNetwork
 from medtea.core import bay
 from medtea.core.errors import ConfigError, UsageError
 from medtea.core.names import Field
@@ -52,6 +52,8 @@ from medtea.ingest.stage import Settings as IngestSettings
 from medtea.lrp import cotangents
 from medtea.plant.stage import Settings as PlantSettings
 from medtea.report import sections
+from medtea.report.markdown import markdown_of
+from medtea.report.sections.section import read_sections
 from medtea.scenes import sets
 from medtea.training.loop import LoopSettings, train
 from medtea.training.networks import BACKBONES, build_classifier, head_of
@@ -223,7 +225,15 @@ def test_the_guides_probe_tells_who_reads_the_frame(guides: dict[str, ModuleType
     assert change(20, 20) == change(2, 15) == 0
 
 
-@pytest.mark.parametrize("page", BAYS)
+def test_the_guides_section_stands_in_the_report(guides: dict[str, ModuleType]) -> None:
+    made = made_report.contents()
+    (section,) = [one for one in read_sections(made) if one.anchor == "left_out"]
+    text = markdown_of("Title", "", [section])
+    assert "| east | 3 | implausible lung mask |" in text
+    assert guides["add_a_section"].blocks(dataclasses.replace(made, written={})) == []
+
+
+@pytest.mark.parametrize("page", [page for page in BAYS if page != "add_a_section"])
 def test_a_guides_yaml_is_read_by_the_real_settings(
     page: str, guides: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

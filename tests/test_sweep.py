@@ -118,7 +118,7 @@ def test_every_method_and_seed_is_a_run_of_one_experiment_with_flat_params(finis
     assert {"teacher, seed_0", "teacher, seed_1", "erm, seed_0", "erm, seed_1"} <= names
     assert (params["method"], params["seed"], params["network"], params["epochs"]) == ("erm", "1", "tiny_cnn", "1")
     cells = {cell["group"]: cell for cell in record_of(finished)["cells"] if cell["method"] == "erm"}
-    assert metrics["accuracy/shift"] == pytest.approx(cells["shift"]["by_seed"][1])
+    assert metrics["accuracy/ood/shift"] == pytest.approx(cells["shift"]["by_seed"][1])
 
 
 def test_another_method_joins_later_and_nothing_is_trained_twice(finished: Path) -> None:

@@ -231,6 +231,27 @@ def test_one_parent_run_and_a_child_per_network_are_tracked(finished: Path) -> N
     assert {"report.html", "report.md", "metrics.json", "outcomes.json", "flow.csv", "figures"} <= artefacts
 
 
+def test_students_are_registered_and_hospitals_are_inputs_and_metrics_follow_the_grammar(finished: Path) -> None:
+    with sqlite3.connect(finished / "mlflow.db") as store:
+        models = dict(store.execute("select name, source from model_versions").fetchall())
+        tags = dict(store.execute("select key, value from model_version_tags").fetchall())
+        inputs = set(store.execute("select name, dataset_profile from datasets").fetchall())
+    assert models.keys() == {"tiny-tea", "tiny-erm"}
+    assert all(source.startswith("runs:/") for source in models.values())
+    assert (tags["medtea.trained_at"], tags["medtea.external"]) == ("northgate", "hillcrest")
+    assert not list(finished.glob("mlartifacts/*/artifacts/model/data/*pickle*"))
+    index = pd.read_parquet(finished / "ingest" / "index.parquet")
+    counted = {(name, json.loads(profile)["use"]): json.loads(profile)["radiographs"] for name, profile in inputs}
+    tested = index[index["split"].eq("test") & index["label"].notna()]
+    for hospital, part in tested.groupby("hospital"):
+        assert counted[hospital, "test"] == len(part)
+    assert {use for _, use in counted} == {"training", "validation", "test"}
+    grammar = re.compile(r"[a-z][a-z0-9_]*(/(iid|ood))?(/[^/]+)?")
+    named = {name for run in tracked(finished).values() for name in run["metrics"]}
+    assert [name for name in named if not grammar.fullmatch(name)] == []
+    assert {"auroc/iid/northgate", "auroc_low/ood/hillcrest", "auroc_gap/ood/hillcrest", "dice/hillcrest"} <= named
+
+
 def test_a_run_whose_stage_raises_is_tracked_as_failed(tmp_path: Path) -> None:
     config = tiny_config()
     config["segment"]["checks"] = {"area": [0.99999, 1.0]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,11 @@ from pydantic import BaseModel, field_validator
 from pydantic import Field as Bound
 
 from medtea.audit import probes
-from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork, Outcome, Probe
+from medtea.audit.asked import AuditedGroup, AuditedNetwork
+from medtea.audit.asking import Answer, ask_all
+from medtea.audit.pictures import pictures_of
+from medtea.audit.policy import Policy, overall
+from medtea.audit.probes.probe import Probe, ProbeOfSeveral
 from medtea.core import bay
 from medtea.core.names import (
     Field,
@@ -23,11 +26,11 @@ from medtea.core.names import (
     StudentArtefact,
     TeacherArtefact,
 )
-from medtea.core.progress import track
 from medtea.core.seeds import numpy_generator
 from medtea.core.settings import StrictSettings, parse
 from medtea.core.tracking import metric_name
 from medtea.core.work import Work, read_array, read_json, write_atomically, write_csv, write_json
+from medtea.data.acquisition import read_acquisition
 from medtea.data.index import read_index, read_plausible
 from medtea.training.networks import load_classifier
 
@@ -37,15 +40,27 @@ class Settings(StrictSettings):
 
     Attributes:
         probes: Files of medtea/audit/probes, each with its own settings.
+        policy: The most that is let pass.
         radiographs: At most this many of each group are used.
-        pictures: Radiographs per group whose heatmaps the report shows.
+        pictures: Radiographs per group whose heatmaps the report shows: of either class a typical one, then the worst.
+        averaged: At most this many of each group have their heatmaps in the report's mean map; 0: there is none.
     """
 
     probes: dict[str, dict[str, Any]] = Bound(
-        default={"background_relevance": {}, "lungs_removed": {}, "planted_mark": {}}, validate_default=True
+        default={
+            "map_gates": {},
+            "background_relevance": {},
+            "lungs_removed": {},
+            "background_swap": {},
+            "planted_mark": {},
+            "score_site": {},
+        },
+        validate_default=True,
     )
+    policy: Policy = Policy()
     radiographs: int = Bound(200, ge=1)
-    pictures: int = Bound(2, ge=0)
+    pictures: int = Bound(4, ge=0)
+    averaged: int = Bound(60, ge=0)
 
     @field_validator("probes", mode="before")
     @classmethod
@@ -73,21 +88,23 @@ def run(
     asked = [] if Field.TWIN in read_json(teacher.card)["sees_at_inference"] else [_network(work, "teacher", teacher)]
     asked += [_network(work, read_json(student.card)["name"], student) for student in students]
     groups = _groups(work, settings, index, lungs)
-    loaded: dict[str, Probe] = {}
+    loaded: dict[str, Probe | ProbeOfSeveral] = {}
     for name, given in settings.probes.items():
         loaded[name] = bay.load(probes, name, "audit.probes").Probe(_settings_of(name, given))
-    questions = [(name, network, group) for name in loaded for network in asked for group in groups]
-    outcomes = []
-    for name, network, group in track(questions, "audit"):
-        generator = numpy_generator(work.seed, f"audit/{name}/{group.name}")
-        outcome = loaded[name].ask(network, group, generator)
-        outcomes.append({"probe": name, "method": network.name, "group": group.name} | _as_json(outcome))
+    answers, skipped = ask_all(loaded, asked, groups, settings.policy, work.seed)
+    outcomes = [one.to_json() for one in answers]
     write_json(
         artefact.outcomes,
-        {"outcomes": outcomes, "questions": {name: probe.question for name, probe in loaded.items()}},
+        {
+            "outcomes": outcomes,
+            "skipped": [vars(one) for one in skipped],
+            "verdicts": _verdicts(asked, answers),
+            "policy": settings.policy.model_dump(mode="json"),
+            "questions": {name: probe.question for name, probe in loaded.items()},
+        },
     )
     write_csv(artefact.folder / "outcomes.csv", [_as_row(outcome) for outcome in outcomes], TABLE)
-    pictures = _pictures(settings, asked, groups)
+    pictures = pictures_of(asked, groups, count=settings.pictures, averaged=settings.averaged)
     write_atomically(artefact.pictures, lambda file: np.savez(file, **pictures))
     work.tracker.artefact(artefact.outcomes)
     for network in asked:
@@ -114,9 +131,14 @@ def _network(work: Work, name: str, artefact: TeacherArtefact | StudentArtefact)
     return AuditedNetwork(name, load_classifier(artefact, work.device), sees_lungs_only=sees_lungs_only)
 
 
+STRATA = ("view", "manufacturer", "portable", "sex")
+"""Columns with few values, none of them free text, by which probes may split a group."""
+
+
 def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefact) -> list[AuditedGroup]:
     """The labelled test radiographs with a plausible mask, by group."""
     table = read_index(index.index)
+    acquisition = read_acquisition(index.acquisition).assign(view=table["view"])
     radiographs = read_array(index.radiographs)
     masks = read_array(lungs.lung_masks)
     tested = table["split"].eq(Split.TEST) & table["label"].notna() & table["role"].ne(Role.EXTRA)
@@ -134,22 +156,35 @@ def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsAr
                 np.asarray(masks[chosen]),
                 of_group["label"].to_numpy(dtype=int),
                 of_group["patient"].tolist(),
+                ids=of_group["radiograph"].tolist(),
+                hospital=str(of_group["hospital"].iloc[0]),
+                is_seen=of_group["role"].iloc[0] != Role.EXTERNAL,
+                columns={name: acquisition[name].to_numpy()[chosen] for name in STRATA},
             )
         )
     return found
 
 
-def _as_json(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "estimate": outcome.estimate.to_json(),
-        "reference": outcome.reference,
-        "control": None if outcome.control is None else outcome.control.to_json(),
-        "sentence": outcome.sentence,
-        "void_when": outcome.void_when,
-    }
+def _verdicts(asked: Sequence[AuditedNetwork], answers: Sequence[Answer]) -> dict[str, str]:
+    """Of each network, by its name."""
+    judged = {one.name: [a.verdict for a in answers if a.method == one.name and a.verdict is not None] for one in asked}
+    return {name: overall(verdicts) for name, verdicts in judged.items()}
 
 
-TABLE = ("probe", "method", "group", "value", "low", "high", "n", "n_patients", "reference", "control")
+TABLE = (
+    "probe",
+    "method",
+    "group",
+    "verdict",
+    "value",
+    "low",
+    "high",
+    "n",
+    "n_patients",
+    "reference",
+    "control",
+    "void",
+)
 
 
 def _as_row(outcome: dict[str, Any]) -> dict[str, Any]:
@@ -157,24 +192,3 @@ def _as_row(outcome: dict[str, Any]) -> dict[str, Any]:
     control = outcome["control"] or {}
     row = outcome | outcome["estimate"] | {"control": control.get("value")}
     return {column: "" if row.get(column) is None else row[column] for column in TABLE}
-
-
-def _pictures(settings: Settings, asked: Sequence[AuditedNetwork], groups: Sequence[AuditedGroup]) -> dict[str, Any]:
-    """Arrays by "group number/what": the first radiographs of each class in turn, their masks, each network's maps."""
-    arrays: dict[str, Any] = {}
-    for number, group in enumerate(groups):
-        of_class = [np.flatnonzero(group.labels == label).tolist() for label in (1, 0)]
-        in_turn = [row for pair in itertools.zip_longest(*of_class) for row in pair if row is not None]
-        chosen = np.array(in_turn[: settings.pictures], dtype=int)
-        if len(chosen) == 0:
-            continue
-        pictures, masks = group.radiographs[chosen], group.lung_masks[chosen]
-        arrays |= {
-            f"{number}/name": np.array(group.name),
-            f"{number}/radiograph": pictures,
-            f"{number}/lung_mask": masks,
-        }
-        arrays[f"{number}/label"] = group.labels[chosen]
-        for network in asked:
-            arrays[f"{number}/heatmap/{network.name}"] = network.heatmaps(pictures, masks)
-    return arrays

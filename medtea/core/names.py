@@ -54,20 +54,21 @@ class Field(StrEnum):
 
 @dataclass(frozen=True)
 class Artefact:
-    """A finished stage's folder. Its digest names the settings, inputs, seed and code that made it."""
+    """A finished stage's folder."""
 
     folder: Path
 
     @property
     def digest(self) -> str:
-        """The record's digest.
+        """What later stages know it by: its settings, inputs, seed and version, or of ingest what its files hold.
 
         Raises:
             RecordError: the folder holds no readable record.
         """
         try:
-            return str(json.loads((self.folder / "record.json").read_text(encoding="utf-8"))["digest"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            record = json.loads((self.folder / "record.json").read_text(encoding="utf-8"))
+            return str(record.get("content") or record["digest"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RecordError(
                 f"Stage '{self.folder.name}' has no readable record.json; run it again (the folder is not finished)."
             ) from error

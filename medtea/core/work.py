@@ -135,6 +135,11 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def code_commit() -> str:
     """The git commit of the code, with '+' when files differ from it; 'unknown' outside a checkout."""
     folder = Path(__file__).resolve().parents[2]
@@ -186,24 +191,36 @@ class Stage:
         """Digest of stage name, settings, inputs, seed and code version: the same means the same result."""
         return digest_of(self.identity)
 
-    def finish(self, **facts: object) -> None:
-        """Write the record, last of all: from now on the stage is skipped. Of the facts, NaN becomes null."""
+    def finish(self, *, by_content: bool = False, **facts: object) -> None:
+        """Write the record, last of all: from now on the stage is skipped. Of the facts, NaN becomes null.
+
+        Args:
+            by_content: Later stages know this one by what its files hold: made anew with the same outcome (a source
+                that was copied or touched), it makes none of them run again.
+            facts: What else the record says.
+        """
         seconds = time.perf_counter() - self.begun
-        outputs = {
-            str(path.relative_to(self.folder)): path.stat().st_size
+        outputs = [
+            path
             for path in sorted(self.folder.rglob("*"))
             if path.is_file() and path.name not in (RECORD, STARTED) and not path.name.startswith(".")
-        }
+        ]
         record = {
             "digest": self.digest,
+            **({"content": self._content(outputs)} if by_content else {}),
             **self.identity,
-            "outputs_bytes": outputs,
+            "outputs_bytes": {str(path.relative_to(self.folder)): path.stat().st_size for path in outputs},
             "seconds": round(seconds, 2),
             "facts": _answers(facts),
             "made_with": provenance(),
         }
         write_json(self.folder / RECORD, record)
         self.say(f"{self.identity['stage']}: done in {seconds:.0f} s")
+
+    def _content(self, outputs: Sequence[Path]) -> str:
+        """Digest of what the files hold, with the stage's name."""
+        held = {str(path.relative_to(self.folder)): _digest_of_file(path) for path in outputs}
+        return digest_of({"stage": self.identity["stage"], "files": held})
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Stamps a known mark on a radiograph, a letter or a box in a corner, and says which pixels it took."""
+"""Stamps a known mark on a radiograph, a letter, box, cable or device, and says which pixels it took."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from medtea.core.errors import UsageError, nearest
 
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 BOX = "box"
+CABLE, PACEMAKER = "cable", "pacemaker"
 _DRAWN_AT = 96  # font size in pixels; letters are drawn once at this size and scaled down
 
 Stamped = tuple[NDArray[np.float32], NDArray[np.bool_]]
@@ -23,7 +24,8 @@ class Mark:
     """A mark as a radiographer leaves it: where, how large, how bright.
 
     Attributes:
-        sign: One letter or more ("L"), or "box" for a filled rectangle twice as wide as it is high.
+        sign: One letter or more ("L"); "box" for a filled rectangle twice as wide as it is high; "cable" for a thin
+            curve, as of an electrode; "pacemaker" for a rounded housing with a lead.
         height: Share of the radiograph's height.
         corner: One of `CORNERS`, as the radiograph is shown.
         brightness: The grey value, in [0, 1], that the mark's pixels take.
@@ -84,7 +86,7 @@ class Mark:
 def _shape_of(sign: str, height: int) -> NDArray[np.bool_]:
     if sign == BOX:
         return np.ones((height, 2 * height), dtype=bool)
-    drawn = _drawn(sign)
+    drawn = _DRAWN[sign]() if sign in _DRAWN else _drawn(sign)
     width = max(1, round(drawn.width * height / drawn.height))
     return np.asarray(drawn.resize((width, height), Image.Resampling.BOX)) >= 128
 
@@ -99,6 +101,35 @@ def _drawn(sign: str) -> Image.Image:
     if box is None:
         raise UsageError(f"The font has no shape for the sign {sign!r}; use a Latin letter or 'box'.")
     return canvas.crop(box)
+
+
+def _cable() -> Image.Image:
+    """An S of one stroke."""
+    canvas = Image.new("L", (_DRAWN_AT, _DRAWN_AT))
+    places = np.linspace(0, 1, 60)
+    curve = [
+        ((0.5 + 0.42 * np.sin(2 * np.pi * place)) * _DRAWN_AT, (0.04 + 0.92 * place) * _DRAWN_AT) for place in places
+    ]
+    ImageDraw.Draw(canvas).line(curve, fill=255, width=_DRAWN_AT // 10, joint="curve")
+    return _cropped(canvas)
+
+
+def _pacemaker() -> Image.Image:
+    """A housing, and a lead that leaves it."""
+    canvas = Image.new("L", (_DRAWN_AT, _DRAWN_AT))
+    draw = ImageDraw.Draw(canvas)
+    draw.rounded_rectangle((0, 0, _DRAWN_AT * 0.6, _DRAWN_AT * 0.5), radius=_DRAWN_AT // 6, fill=255)
+    draw.arc(
+        (0, -_DRAWN_AT * 0.2, _DRAWN_AT * 0.95, _DRAWN_AT * 0.98), start=-20, end=110, fill=255, width=_DRAWN_AT // 10
+    )
+    return _cropped(canvas)
+
+
+def _cropped(canvas: Image.Image) -> Image.Image:
+    return canvas.crop(canvas.getbbox())
+
+
+_DRAWN = {CABLE: _cable, PACEMAKER: _pacemaker}
 
 
 def stamp_letter(

@@ -15,7 +15,6 @@ from medtea.data.acquisition import write_acquisition
 from medtea.data.index import write_index
 from medtea.evaluate import scores_file
 from medtea.evaluate.cards import UNKNOWN
-from medtea.evaluate.datasets import datasets_of
 from medtea.evaluate.scores import COLUMNS
 from medtea.evaluate.scores_file import Given, read_scores
 from medtea.evaluate.stage import Settings, leave
@@ -50,7 +49,7 @@ def run(work: Work, settings: Settings, given: scores_file.Settings) -> tuple[In
     if not stage.is_finished:
         found = found or read_scores(given, path, names)
         cards = dict.fromkeys(found.scores["method"], UNKNOWN)
-        leave(work, settings, stage, artefact, found.scores[list(COLUMNS)], cards, datasets_of(found.index))
+        leave(work, settings, stage, artefact, index, found.scores[list(COLUMNS)], cards)
     return index, artefact
 
 

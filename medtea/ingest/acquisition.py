@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -38,6 +39,7 @@ WORDED = (
     *("ImageComments", "AcquisitionDeviceProcessingDescription", "PerformedProcedureStepDescription"),
     *("RequestedProcedureDescription", "AcquisitionProtocolDescription", "ViewPosition"),
 )
+CONTROL = re.compile(r"[\x00-\x1f\x7f\\]+")
 PORTABLE = re.compile(
     r"portab|port.{1,2}til|\bmobil|mobilett|mobiledart|bedside|bettaufnahme|\bliegend|\bau lit\b|\bletto\b|\bamx\b"
 )
@@ -103,15 +105,15 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
     Latin-1 decodes every byte, and what is made of the text is ASCII or hashed.
     """
-    tag = _tag(keyword)
-    if tag not in dataset:
+    element: Any = dataset.get_item(_tag(keyword))
+    if element is None:
         return ""
-    value = dataset.get_item(tag).value
+    value = element.value
     if isinstance(value, bytes):
         text = value.decode("latin-1")
     else:
         text = " ".join(str(one) for one in (value if isinstance(value, MultiValue) else [value or ""]))
-    return re.sub(r"[\x00-\x1f\x7f\\]+", " ", text).strip()
+    return CONTROL.sub(" ", text).strip()
 
 
 @lru_cache(maxsize=256)

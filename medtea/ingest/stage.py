@@ -204,7 +204,7 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
         f"ingest: {len(found)} files found, {len(table)} accepted, {len(refused)} refused (ingest/refused.csv)"
         + (f"; {known} were decoded before" if known else "")
     )
-    stage.finish(found=len(found), accepted=len(table), refused=len(refused))
+    stage.finish(by_content=True, found=len(found), accepted=len(table), refused=len(refused))
     return index
 
 

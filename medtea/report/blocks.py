@@ -6,6 +6,8 @@ record: the file of the run folder and the key in it, "evaluate/metrics.json#/sc
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -73,6 +75,13 @@ class Numbers:
     rows: tuple[tuple[Number, ...], ...]
 
 
+def csv_of(numbers: Numbers) -> str:
+    """The numbers as CSV."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([numbers.columns, *numbers.rows])
+    return text.getvalue()
+
+
 @dataclass(frozen=True)
 class Plot:
     """A figure.
@@ -93,7 +102,10 @@ class Plot:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Radiographs with heatmaps; on the page from its rows, as a file of its own from the SVG."""
+    """Radiographs with heatmaps; on the page from its rows, as a file of its own from the SVG.
+
+    fades says that a row is one radiograph with its maps, so that a slider may fade from one to the next.
+    """
 
     kind: ClassVar[str] = "gallery"
     name: str
@@ -101,6 +113,7 @@ class Gallery:
     rows: tuple[PanelRow, ...]
     svg: str
     numbers: Numbers
+    fades: bool = True
 
 
 @dataclass(frozen=True)

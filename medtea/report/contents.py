@@ -18,6 +18,7 @@ RATES = ("average_precision", "accuracy", "balanced_accuracy", "sensitivity", "s
 """What a score has beside its AUROC."""
 METRICS = "evaluate/metrics.json"
 OUTCOMES = "audit/outcomes.json"
+FEWEST = 5
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ class Metrics:
         """Methods in the order in which they are shown."""
         return list(dict.fromkeys([method.name for method in self.methods] + [score.method for score in self.scores]))
 
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Of each method that has one."""
+        return {score.method: score.threshold for score in self.scores if not np.isnan(score.threshold)}
+
     def score(self, method: str, group: str) -> Score | None:
         """The score of one method at one group, if there is one."""
         return next((score for score in self.scores if (score.method, score.group) == (method, group)), None)
@@ -128,6 +134,9 @@ class Outcome:
     sentence: str
     void_when: str
     record: str = ""
+    verdict: str = ""
+    void: str = ""
+    details: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,13 +154,30 @@ class SegmenterRow:
 
 @dataclass(frozen=True)
 class Picture:
-    """A radiograph with heatmaps to show beside it: arrays (height, width), the radiograph in [0, 1]."""
+    """A radiograph with heatmaps to show beside it: arrays (height, width), the radiograph in [0, 1].
+
+    radiograph is our own id, case why it was chosen ("typical", "worst"); both empty where that is not known.
+    """
 
     group: str
     label: str
     image: NDArray[Any]
     maps: Mapping[str, NDArray[Any]]
     lung_mask: NDArray[Any] | None = None
+    radiograph: str = ""
+    case: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A radiograph that a method was sure about, and wrong; image as in a picture, None where it is not shown."""
+
+    radiograph: str
+    group: str
+    method: str
+    label: int
+    score: float
+    image: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -164,14 +190,21 @@ class Contents:
         metrics: The part of evaluate's metrics.json that every run has, as typed rows.
         written: The same file as it was written, with every key that a wing's file put there.
         outcomes: What the audit found.
+        audited: The audit's outcomes.json as it was written: verdicts, policy, what was skipped.
         questions: What each probe asks.
         segmenter: The segmenter per hospital.
         flow: flow.csv of ingest.
         refused: refused.csv of ingest.
-        pictures: Radiographs with heatmaps.
+        table: Row i for radiograph i: the index with the columns of acquisition.parquet, and `plausible`, of its mask.
+        duplicates: duplicates.csv of ingest.
+        scores: scores.csv of evaluate, a row per method and radiograph.
+        failures: Radiographs that a method was surest and wrong about.
+        pictures: Radiographs with heatmaps; those of case "mean" are means of many.
         provenance: Who made this, with what.
         settings: Filled in, as YAML.
         notes: Further limits, in sentences, that only the caller can know.
+        intended_use: What the network would be for, in the caller's words.
+        anchors: Anchor to title of the sections that this report has; filled in as they are made.
     """
 
     title: str
@@ -179,14 +212,21 @@ class Contents:
     metrics: Metrics
     written: Mapping[str, Any] = field(default_factory=dict)
     outcomes: tuple[Outcome, ...] = ()
+    audited: Mapping[str, Any] = field(default_factory=dict)
     questions: Mapping[str, str] = field(default_factory=dict)
     segmenter: tuple[SegmenterRow, ...] = ()
     flow: pd.DataFrame = field(default_factory=pd.DataFrame)
     refused: pd.DataFrame = field(default_factory=pd.DataFrame)
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    duplicates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+    failures: tuple[Failure, ...] = ()
     pictures: tuple[Picture, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""
     notes: tuple[str, ...] = ()
+    intended_use: str = ""
+    anchors: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_metrics(written: Mapping[str, Any]) -> Metrics:
@@ -244,6 +284,9 @@ def read_outcomes(written: Mapping[str, Any]) -> tuple[Outcome, ...]:
                 sentence=row.get("sentence", ""),
                 void_when=row.get("void_when", ""),
                 record=f"{OUTCOMES}#/outcomes/{place}",
+                verdict=row.get("verdict") or "",
+                void=row.get("void", ""),
+                details={name: Estimate.from_json(one) for name, one in row.get("details", {}).items()},
             )
             for place, row in enumerate(written["outcomes"])
         )
@@ -278,7 +321,8 @@ def read_segmenter(written: Mapping[str, Any]) -> tuple[SegmenterRow, ...]:
 def read_pictures(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
     """The pictures.npz of audit, one picture per radiograph.
 
-    Keys, with a number per group: "0/name", "0/radiograph", "0/lung_mask", "0/label", "0/heatmap/<method>".
+    Keys, with a number per group: "0/name", "0/radiograph", "0/lung_mask", "0/label", "0/heatmap/<method>", and, where
+    they are there, "0/id" and "0/case".
     """
     pictures = []
     for key in [key for key in arrays if key.endswith("/name")]:
@@ -286,6 +330,7 @@ def read_pictures(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
         group, images, masks, labels = (arrays[number + what] for what in ("name", "radiograph", "lung_mask", "label"))
         heatmap = f"{number}heatmap/"
         maps = {name.removeprefix(heatmap): arrays[name] for name in arrays if name.startswith(heatmap)}
+        ids, cases = (arrays.get(number + what, np.full(len(images), "")) for what in ("id", "case"))
         for row in range(len(images)):
             pictures.append(
                 Picture(
@@ -294,8 +339,39 @@ def read_pictures(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
                     image=np.asarray(images[row], dtype=np.float64),
                     maps={name: np.asarray(of_method[row], dtype=np.float64) for name, of_method in maps.items()},
                     lung_mask=masks[row],
+                    radiograph=str(ids[row]),
+                    case=str(cases[row]),
                 )
             )
+    return tuple(pictures)
+
+
+def read_means(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
+    """The mean radiograph and mean maps per group and class, as pictures; the label says of how many.
+
+    None is made of fewer than FEWEST radiographs, in which a single one would show.
+
+    Further keys of pictures.npz: "0/mean_n" (of label 0 and 1), "0/mean_radiograph", "0/mean_lung_mask",
+    "0/mean_heatmap/<method>".
+    """
+    pictures = []
+    for key in [key for key in arrays if key.endswith("/mean_n")]:
+        number = key.removesuffix("mean_n")
+        heatmap = f"{number}mean_heatmap/"
+        maps = {name.removeprefix(heatmap): arrays[name] for name in arrays if name.startswith(heatmap)}
+        for label in (1, 0):
+            count = int(arrays[key][label])
+            if count >= FEWEST:
+                pictures.append(
+                    Picture(
+                        group=str(arrays[number + "name"]),
+                        label=f"mean of {count} {'positive' if label else 'negative'}",
+                        image=np.asarray(arrays[number + "mean_radiograph"][label], dtype=np.float64),
+                        maps={name: np.asarray(of_method[label], np.float64) for name, of_method in maps.items()},
+                        lung_mask=arrays[number + "mean_lung_mask"][label],
+                        case="mean",
+                    )
+                )
     return tuple(pictures)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes as Axes
 from matplotlib.figure import Figure as Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 # Placeholders while matplotlib draws; each becomes var(--name, fallback). Fallbacks: Okabe & Ito's colours, darkened
 # where needed to stand out from white; a marker's shape tells methods apart as well.
@@ -100,11 +101,11 @@ def inline(svg: str) -> str:
     return re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg)
 
 
-def png(pixels: NDArray[np.float64]) -> str:
-    """Pixels in [0, 1], (height, width, 3), as a PNG in a data URI."""
+def picture_uri(pixels: NDArray[np.float64]) -> str:
+    """Pixels in [0, 1], (height, width, 3), as a WebP picture in a data URI: a tenth of a PNG, and no less to see."""
     written = io.BytesIO()
-    matplotlib.image.imsave(written, pixels, format="png")
-    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
+    Image.fromarray((pixels * 255).round().astype(np.uint8)).save(written, format="WEBP", quality=88)
+    return f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode()}"
 
 
 def contour_path(mask: NDArray[Any] | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medtea.metrics.estimates import Estimate
 from medtea.metrics.heatmaps import relevance_outside
 from medtea.report.contents import Metrics, Picture, Score
 from medtea.report.drawing import (
@@ -21,7 +22,7 @@ from medtea.report.drawing import (
     Axes,
     axes_of,
     contour_path,
-    png,
+    picture_uri,
     sheet,
     to_svg,
 )
@@ -92,6 +93,33 @@ def slope_plot(metrics: Metrics) -> str:
         return to_svg(figure, "slope", title, _in_words(metrics))
 
 
+def difference_plot(rows: Sequence[tuple[str, str, str, Estimate]]) -> str:
+    """Differences with intervals, a line each, as SVG: method, group, its tag, estimate. What has no answer says so."""
+    with sheet(WIDTH, 0.55 + 0.21 * (len(rows) + 1.6 * len({group for _, group, _, _ in rows}))) as figure:
+        axes = axes_of(figure, left=FOREST[0], right=FOREST[1] - 0.06, bottom=0.42, top=0.05)
+        ends = [abs(end) for *_, one in rows for end in (one.low, one.high, one.value) if not math.isnan(end)]
+        reach = 1.1 * max([0.05, *ends])
+        axes.set_xlim(-reach, reach)
+        axes.axvline(0, color=COLOUR["muted"], linewidth=0.8, dashes=(3, 3))
+        height, told = -1.6, ""
+        for name, group, role, found in rows:
+            if group != told:
+                height, told = height + 1.6, group
+                _beside(axes, height, group, role, weight="bold")
+            height += 1
+            _beside(axes, height, name, found.text(signed=True))
+            if found.has_interval:
+                axes.plot([found.low, found.high], [height, height], color=COLOUR["series-0"], linewidth=1.8)
+            if found.answered:
+                axes.plot([found.value], [height], color=COLOUR["series-0"], marker="o", markersize=5.5)
+        axes.set_ylim(height + 0.7, -0.9)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("difference in AUROC")
+        words = "; ".join(f"{name} at {group}: {found.text(signed=True)}" for name, group, _, found in rows)
+        return to_svg(figure, "differences", "Difference in AUROC with its 95 % interval", words)
+
+
 @dataclass(frozen=True)
 class Panel:
     """One picture of the montage: pixels as a data URI, the lung's outline as an SVG path, and its words."""
@@ -121,20 +149,31 @@ def montage(pictures: Sequence[Picture]) -> tuple[PanelRow, ...]:
     """
     rows = []
     for picture in pictures:
-        about = f"{picture.group}, {picture.label}"
+        named = f"{picture.case} {picture.radiograph}".strip() if picture.case != "mean" else ""
+        about = f"{picture.group}, {picture.label}" + (f", {named}" if named else "")
         outline = contour_path(picture.lung_mask)
         size = picture.image.shape[1], picture.image.shape[0]
-        panels = [Panel("radiograph", png(_grey(picture.image)), *size, outline, "", f"Radiograph, {about}")]
+        panels = [Panel("radiograph", picture_uri(_grey(picture.image)), *size, outline, "", f"Radiograph, {about}")]
         for name, heatmap in picture.maps.items():
             limit = _limit(heatmap)
             words = f"full colour at ±{limit:.2g}" if limit > 0 else "zero everywhere"
             share = _share_outside(heatmap, picture.lung_mask)
             if share is not None:
                 words = f"{share:.0%} outside the lungs; {words}"
-            uri = png(overlay(picture.image, heatmap, limit))
+            uri = picture_uri(overlay(picture.image, heatmap, limit))
             panels.append(Panel(name, uri, *size, outline, words, f"Heatmap of {name}, {about}: {words}"))
         rows.append(PanelRow(about, tuple(panels)))
     return tuple(rows)
+
+
+def strip(title: str, pictures: Sequence[Picture]) -> PanelRow:
+    """Radiographs side by side, each under its label and id."""
+    panels = []
+    for one in pictures:
+        size = one.image.shape[1], one.image.shape[0]
+        alt = f"Radiograph {one.radiograph}, {one.group}, {one.label}"
+        panels.append(Panel(one.label, picture_uri(_grey(one.image)), *size, "", one.radiograph, alt))
+    return PanelRow(title, tuple(panels))
 
 
 def montage_svg(pictures: Sequence[Picture]) -> str:

@@ -1,16 +1,21 @@
-"""The report as one HTML file that needs nothing else: no script, no network, no font or picture from elsewhere."""
+"""The report as one HTML file that needs nothing else: no network, no font, picture or script from elsewhere.
+
+One small script stands in it, to sort tables and to fade from one map to the next; the page's policy names it by its
+digest, so that a browser runs this one and no other. Without it everything is there to read.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medtea.report.blocks import Section
-from medtea.report.contents import Contents
+from medtea.report.blocks import Section, csv_of
 from medtea.report.drawing import inline
-from medtea.report.sections.section import read_sections
 from medtea.report.seeds_figure import order_of, seeds_plot
 from medtea.report.seeds_tables import Record, seeds_tables
 from medtea.report.words import seeds_findings
@@ -23,6 +28,9 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.filters["drawn"] = lambda svg: Markup(inline(svg))
+_TEMPLATES.filters["csv"] = lambda numbers: (
+    "data:text/csv;base64," + base64.b64encode(csv_of(numbers).encode()).decode()
+)
 
 
 def seeds_page(record: Record, title: str) -> str:
@@ -30,6 +38,7 @@ def seeds_page(record: Record, title: str) -> str:
     return _TEMPLATES.get_template("seeds.html").render(
         title=title,
         style=_style(),
+        script=_script(),
         findings=seeds_findings(record),
         names=Markup(inline(seeds_plot(record, panels=False))),
         panels=Markup(inline(seeds_plot(record, names=False))),
@@ -41,13 +50,30 @@ def seeds_page(record: Record, title: str) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Script:
+    """The page's own script, and its digest as a content security policy has it."""
+
+    text: Markup
+    digest: str
+
+
 def _style() -> Markup:
-    return Markup(_TEMPLATES.loader.get_source(_TEMPLATES, "page.css")[0])  # type: ignore[union-attr]
+    return Markup(_source("page.css"))
 
 
-def page(contents: Contents, sections: Sequence[Section] | None = None) -> str:
+def _script() -> Script:
+    text = _source("page.js")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Script(Markup(text), f"sha256-{digest}")
+
+
+def _source(name: str) -> str:
+    return str(_TEMPLATES.loader.get_source(_TEMPLATES, name)[0])  # type: ignore[union-attr]
+
+
+def page(title: str, task: str, sections: Sequence[Section]) -> str:
     """The whole page. Every name is shown as text, whatever it holds."""
-    shown = read_sections(contents) if sections is None else sections
     return _TEMPLATES.get_template("page.html").render(
-        title=contents.title, task=contents.task, sections=shown, style=_style()
+        title=title, task=task, sections=sections, style=_style(), script=_script()
     )

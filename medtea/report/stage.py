@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field as Bound
 
 from medtea.core.names import (
     Artefact,
@@ -18,18 +20,23 @@ from medtea.core.names import (
     ScoresArtefact,
 )
 from medtea.core.settings import StrictSettings, to_yaml
-from medtea.core.work import Work, provenance, read_json, write_csv, write_json, write_text
+from medtea.core.work import Work, digest_of, provenance, read_array, read_json, write_json, write_text
+from medtea.data.acquisition import read_acquisition
+from medtea.data.index import read_index, read_plausible
 from medtea.report.as_json import json_of
-from medtea.report.blocks import figures_of
+from medtea.report.blanking import Blank, blanked
+from medtea.report.blocks import csv_of, figures_of
 from medtea.report.contents import (
     Contents,
     Picture,
+    read_means,
     read_metrics,
     read_outcomes,
     read_pictures,
     read_questions,
     read_segmenter,
 )
+from medtea.report.failures import find_failures, with_text
 from medtea.report.markdown import markdown_of
 from medtea.report.page import page
 from medtea.report.sections.section import read_sections
@@ -44,12 +51,19 @@ class Settings(StrictSettings):
     Attributes:
         title: The page's heading.
         task: What was to be told apart, in a few words.
+        intended_use: What the network would be for, on whom, and in whose hands.
         notes: Limits that only you can know, in sentences.
+        blank: What of a radiograph is not shown, since something may be written on it: its border; all outside the
+            chest; nothing. Where ingest saw text, all outside the chest, unless nothing is.
+        failures: So many of the surest errors of either class, per method and hospital.
     """
 
     title: str = "Cross-hospital validation"
     task: str = "disease present or absent"
+    intended_use: str = ""
     notes: tuple[str, ...] = ()
+    blank: Blank = "border"
+    failures: int = Bound(3, ge=0)
 
 
 def run(
@@ -66,20 +80,20 @@ def run(
 
     Without `lungs` and `outcomes` (a file of predictions) the sections of segmenter and audit have nothing to say.
     """
-    stage = work.stage("report", settings, _there(index, lungs, scores, outcomes))
+    # the page shows all settings of the run, also those that changed nothing of what came out
+    of_run = digest_of(settings_of_run)
+    stage = work.stage("report", settings, _there(index, lungs, scores, outcomes), source=of_run)
     artefact = ReportArtefact(stage.folder)
     if stage.is_finished:
         return artefact
     contents = _contents(work, settings, index, lungs, scores, outcomes, settings_of_run)
     sections = read_sections(contents)
-    write_text(artefact.page, page(contents, sections))
+    write_text(artefact.page, page(settings.title, settings.task, sections))
     write_text(artefact.markdown, markdown_of(settings.title, settings.task, sections))
     write_json(artefact.json, json_of(settings.title, settings.task, sections))
     for figure in figures_of(sections):
         write_text(artefact.figures / f"{figure.name}.svg", figure.svg)
-        columns = figure.numbers.columns
-        rows = [dict(zip(columns, row, strict=True)) for row in figure.numbers.rows]
-        write_csv(artefact.figures / f"{figure.name}.csv", rows, columns)
+        write_text(artefact.figures / f"{figure.name}.csv", csv_of(figure.numbers))
     for path in (artefact.page, artefact.markdown, artefact.json, artefact.figures):
         work.tracker.artefact(path)
     stage.finish()
@@ -97,20 +111,58 @@ def _contents(
 ) -> Contents:
     written = read_json(scores.metrics)
     audited = read_json(outcomes.outcomes) if outcomes else NOT_AUDITED
+    metrics, table = read_metrics(written), _table(index, lungs)
+    scored = pd.read_csv(scores.scores) if scores.scores.exists() else pd.DataFrame()
     return Contents(
         title=settings.title,
         task=settings.task,
-        metrics=read_metrics(written),
+        intended_use=settings.intended_use,
+        metrics=metrics,
         written=written,
         outcomes=read_outcomes(audited),
+        audited=audited,
         questions=read_questions(audited),
         segmenter=read_segmenter(read_json(lungs.metrics)) if lungs else (),
         flow=pd.read_csv(index.flow, keep_default_na=False),
         refused=pd.read_csv(index.refused, keep_default_na=False),
-        pictures=_pictures(outcomes),
+        table=table,
+        duplicates=pd.read_csv(index.duplicates) if index.duplicates.exists() else pd.DataFrame(),
+        scores=scored,
+        failures=find_failures(
+            scored,
+            table,
+            per_class=settings.failures,
+            thresholds=metrics.thresholds,
+            radiographs=read_array(index.radiographs) if index.radiographs.exists() else None,
+            lung_masks=read_array(lungs.lung_masks) if lungs else None,
+            blank=settings.blank,
+        ),
+        pictures=_blanked(_pictures(outcomes), table, settings.blank),
         provenance=_provenance(work, _there(index, lungs, scores, outcomes)),
         settings=to_yaml(settings_of_run),
         notes=settings.notes,
+    )
+
+
+def _table(index: IndexArtefact, lungs: LungsArtefact | None) -> pd.DataFrame:
+    """The index, with what each radiograph was taken with, and whether its mask is plausible."""
+    table = read_index(index.index)
+    if index.acquisition.exists():
+        table = table.join(read_acquisition(index.acquisition).drop(columns="radiograph"))
+    return table.assign(plausible=read_plausible(lungs)) if lungs else table
+
+
+def _blanked(pictures: Sequence[Picture], table: pd.DataFrame, how: Blank) -> tuple[Picture, ...]:
+    """The pictures without what may be written on them."""
+    written = set(table.loc[with_text(table), "radiograph"])
+    groups = set(table.loc[with_text(table), "group"])
+
+    def is_written(one: Picture) -> bool:
+        # of a mean, or of a radiograph whose id is not known, any of the group's may be
+        return one.radiograph in written if one.radiograph else one.group in groups
+
+    return tuple(
+        replace(one, image=blanked(one.image, one.lung_mask, how, has_text=is_written(one))) for one in pictures
     )
 
 
@@ -122,7 +174,7 @@ def _pictures(outcomes: OutcomesArtefact | None) -> tuple[Picture, ...]:
     if outcomes is None:
         return ()
     with np.load(outcomes.pictures, allow_pickle=False) as arrays:
-        return read_pictures(dict(arrays))
+        return read_pictures(dict(arrays)) + read_means(dict(arrays))
 
 
 def _provenance(work: Work, artefacts: Sequence[Artefact]) -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 from rich.table import Table as RichTable
@@ -34,6 +34,7 @@ class Cell:
         bad: Shown as a warning.
         record: Where the number comes from: "evaluate/metrics.json#/scores/3/auroc".
         rests_on: Counts that it rests on, in words: "n 120, 60 positive, 100 patients".
+        link: Anchor of the section that it leads to.
     """
 
     text: str
@@ -41,6 +42,7 @@ class Cell:
     bad: bool = False
     record: str = ""
     rests_on: str = ""
+    link: str = ""
 
     def __str__(self) -> str:
         """Both in one line, the detail in brackets."""
@@ -315,6 +317,70 @@ def _with_control(outcome: Outcome) -> Cell:
         return cell
     control = f"control {number(outcome.control).text}"
     return replace(cell, detail=f"{cell.detail}; {control}" if cell.detail else control)
+
+
+def verdict_table(outcomes: Sequence[Outcome], audited: Mapping[str, Any]) -> Table:
+    """Whether each network passes: a row per method, its verdict, and a column per probe that the policy judges."""
+    judged = [outcome for outcome in outcomes if outcome.verdict]
+    probes = list(dict.fromkeys(outcome.probe for outcome in judged))
+    policy = audited.get("policy", {})
+    columns = [Column("method"), Column("verdict")]
+    columns += [Column(_words(probe), note=f"at most {policy.get(probe)}; n judged") for probe in probes]
+    rows = tuple(
+        (
+            Cell(method),
+            _verdict_cell(verdict, f"audit/outcomes.json#/verdicts/{method}"),
+            *(_judged(judged, method, probe) for probe in probes),
+        )
+        for method, verdict in audited.get("verdicts", {}).items()
+    )
+    return Table("Verdicts of the audit's policy", tuple(columns), rows if probes else ())
+
+
+def detail_table(probe: str, outcomes: Sequence[Outcome]) -> Table:
+    """A probe's further numbers: a row per method and group, a column per number."""
+    mine = [outcome for outcome in outcomes if outcome.probe == probe and outcome.details]
+    names = list(dict.fromkeys(name for outcome in mine for name in outcome.details))
+    columns = (Column("method"), Column("at"), Column("n", numeric=True), *(Column(n, numeric=True) for n in names))
+    rows = tuple(
+        (
+            Cell(outcome.method),
+            Cell(outcome.group),
+            Cell(str(outcome.estimate.n)),
+            *(
+                number(outcome.details[name], record=f"{outcome.record}/details/{name}")
+                if name in outcome.details
+                else Cell(NOT_COMPUTED)
+                for name in names
+            ),
+        )
+        for outcome in mine
+    )
+    return Table(f"{_words(probe)}, in detail", columns, rows)
+
+
+def skipped_table(audited: Mapping[str, Any]) -> Table:
+    """Questions that could not be asked, and why."""
+    columns = (Column("probe"), Column("method"), Column("at"), Column("why"))
+    rows = tuple(
+        (Cell(_words(row["probe"])), Cell(row["method"]), Cell(row["group"]), Cell(row["reason"]))
+        for row in audited.get("skipped", ())
+    )
+    return Table("Questions that could not be asked", columns, rows)
+
+
+def _verdict_cell(verdict: str, record: str) -> Cell:
+    return Cell(verdict, bad=verdict == "fail", record=record)
+
+
+def _judged(judged: Sequence[Outcome], method: str, probe: str) -> Cell:
+    """The worst verdict of a probe's answers about a network, and how many of them there are."""
+    mine = [outcome for outcome in judged if (outcome.method, outcome.probe) == (method, probe)]
+    if not mine:
+        return Cell(NOT_COMPUTED)
+    worst = next((v for v in ("fail", "no answer") if any(o.verdict == v for o in mine)), "pass")
+    at = ", ".join(o.group for o in mine if o.verdict == worst) if worst != "pass" else ""
+    return Cell(worst, detail=f"{len(mine)} judged" + (f"; at {at}" if at else ""), bad=worst == "fail")
 
 
 def _counts(metrics: Metrics, group: str) -> str:

@@ -16,6 +16,9 @@ from medtea.report.tables import listed
 FEW = 50
 # A teacher that goes down by more of erm's fall than this does not show that the fall is a shortcut's.
 HALF = 0.5
+# Shares of positives further apart than this are said.
+UNEQUAL = 0.1
+KNOWN = {"sex": "sex", "age_years": "age", "manufacturer": "the maker of the device", "portable": "portable or not"}
 
 
 def findings(metrics: Metrics) -> list[str]:
@@ -47,7 +50,7 @@ def limits(contents: Contents) -> list[str]:
     """What the numbers cannot say, and what was left out."""
     metrics = contents.metrics
     sentences = [_how_many_hospitals(metrics), *_few(metrics), *_left_out(metrics), *_masks(contents)]
-    sentences += _zero_width(metrics)
+    sentences += [*_zero_width(metrics), *_of_data(contents)]
     compared = len(metrics.gaps) + len(metrics.differences_to_erm)
     if compared > 1:
         sentences.append(
@@ -188,6 +191,36 @@ def _masks(contents: Contents) -> list[str]:
     if not unknown:
         return []
     return [f"How good the lung masks are at {listed(unknown)} is not known: there is no given mask to compare with."]
+
+
+def _of_data(contents: Contents) -> list[str]:
+    """What the index says of who is missing, and of what a network could learn in the place of the disease."""
+    table = contents.table[contents.table["label"].notna()] if len(contents.table) else contents.table
+    if table.empty:
+        return []
+    sentences = []
+    shares = table.groupby("hospital")["label"].apply(lambda labels: float(labels.eq(1).mean()))
+    if len(shares) > 1 and shares.max() - shares.min() > UNEQUAL:
+        sentences.append(
+            f"The share of positives goes from {shares.min():.0%} ({shares.idxmin()}) to {shares.max():.0%} "
+            f"({shares.idxmax()}): predictive values, accuracy and average precision are not comparable between them, "
+            "and a network that tells hospitals apart gains by it."
+        )
+    unknown = [words for column, words in KNOWN.items() if column in table and table[column].map(_is_unknown).all()]
+    if unknown:
+        sentences.append(f"Not known of any patient: {listed(unknown)}. Nothing can be said of groups by it.")
+    if "text_on_border" in table:
+        written = int(table["text_on_border"].isin(["text", "declared"]).sum())
+        if written:
+            sentences.append(
+                f"{written} labelled radiographs seem to have text burned in, which a network may read; the report "
+                "does not show it."
+            )
+    return sentences
+
+
+def _is_unknown(value: object) -> bool:
+    return str(value) in ("unknown", "", "<NA>", "nan", "None")
 
 
 def _zero_width(metrics: Metrics) -> list[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,36 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils import validation
-from servers import free_port, mlflow_server
+from servers import free_port
 
 from medtea.core.errors import DataError, UsageError
 from medtea.core.tracking import NullTracker, Sent, Tracker, names, sync
 from medtea.core.tracking import server as sending
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's tables, made once: making them takes seconds, and each test wants a file of its own."""
-    folder = tmp_path_factory.mktemp("tables")
-    mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
-    return folder / "mlflow.db"
-
-
-@pytest.fixture
-def run_folder(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    folder = tmp_path / "größe und run"  # a blank and an umlaut, as folders have them
-    folder.mkdir()
-    shutil.copyfile(empty_database, folder / "mlflow.db")
-    return folder
-
-
-@pytest.fixture
-def other_store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Stands for a server where only what is sent matters: a second database."""
-    monkeypatch.chdir(tmp_path)  # MLflow puts such a store's artefacts into ./mlruns
-    shutil.copyfile(empty_database, tmp_path / "other.db")
-    return f"sqlite:///{tmp_path / 'other.db'}"
 
 
 def open_run(folder: Path, **params: object) -> Tracker:
@@ -352,16 +326,6 @@ def test_the_null_tracker_takes_every_verb_and_leaves_nothing(tmp_path: Path, mo
         tracker.send()
     assert tracker.notice is None
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def server(tmp_path: Path, empty_database: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """A real `mlflow server`: its address, and a function that ends it."""
-    shutil.copyfile(empty_database, tmp_path / "server.db")
-    store = ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
-    artefacts = ["--artifacts-destination", str(tmp_path / "server_artefacts")]
-    with mlflow_server([*store, *artefacts, "--workers", "1"], log=tmp_path / "server.log") as running:
-        yield running
 
 
 @pytest.mark.slow

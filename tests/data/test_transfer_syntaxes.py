@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -70,6 +71,30 @@ def test_the_same_pixels_come_out_of_every_lossless_syntax(
     np.testing.assert_array_equal(reading.pixels, plain.pixels)
     assert reading.facts.transfer_syntax == syntax.keyword
     assert reading.facts.lossy is None
+
+
+@pytest.mark.parametrize(("syntax", "plugin"), [(JPEGLSLossless, "pyjpegls"), (RLELossless, "pylibjpeg")])
+def test_the_decoder_that_is_asked_first_is_the_one_this_was_tested_with(
+    syntax: UID, plugin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    decoder = get_decoder(syntax)
+    as_array = decoder.as_array
+
+    def noted(*arguments: Any, decoding_plugin: str, **options: Any) -> Any:
+        asked.append(decoding_plugin)
+        if decoding_plugin == failing:
+            raise ValueError
+        return as_array(*arguments, decoding_plugin=decoding_plugin, **options)
+
+    monkeypatch.setattr(type(decoder), "as_array", lambda _, *arguments, **options: noted(*arguments, **options))
+    dataset = coded(made_dataset(made_words(16, (40, 48)), bits=16), syntax)
+    failing = None
+    once = radiograph_from(dataset, PLAIN)
+    assert asked == [plugin]
+    failing = plugin
+    np.testing.assert_array_equal(radiograph_from(dataset, PLAIN), once)
+    assert asked[1:] == [plugin, ""], "another one may read what it does not"
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16, 24])

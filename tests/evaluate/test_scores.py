@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from oracles.made_given import Tiny, onnx_file
 from oracles.made_run import made_index, silent_work
 from oracles.made_students import card_of, distilled, learning_rows, taught
 
 from medtea.audit.stage import _network
+from medtea.core.errors import ConfigError
 from medtea.core.names import IndexArtefact, StudentArtefact, TeacherArtefact
-from medtea.core.work import Work, read_array, write_array
+from medtea.core.settings import parse
+from medtea.core.work import Work, read_array, read_json, write_array
+from medtea.evaluate import stage as evaluate
 from medtea.evaluate.scores import score_all
+from medtea.evaluate.stage import Settings as EvaluateSettings
+from medtea.training.given.model import Settings as GivenModel
 
 Trained = tuple[Work, IndexArtefact, TeacherArtefact, list[StudentArtefact]]
 
@@ -66,6 +74,58 @@ def test_the_audit_shows_a_student_of_lungs_alone_no_more_than_these(trained: Tr
         masks = read_array(index.given_masks)[:4]
         outside = network.heatmaps(radiographs, masks)[masks == 0]
         assert bool((outside == 0).all()) is lungs_alone
+
+
+def given(path: object, name: str, **content: object) -> GivenModel:
+    return parse(GivenModel, {"path": str(path), "name": name} | content, "evaluate.models.0")
+
+
+def test_given_models_are_scored_beside_ours_on_the_same_rows(trained: Trained, tmp_path: Path) -> None:
+    _, index, teacher, students = trained
+    models = (
+        given(students[0].folder, "same_student"),
+        given(teacher.folder, "same_teacher"),
+        given(onnx_file(tmp_path / "rival.onnx", Tiny()), "rival"),
+    )
+    table = score_all(index, None, teacher, students, torch.device("cpu"), models)
+    scores = table.pivot_table(index="radiograph", columns="method", values="score")
+    np.testing.assert_allclose(scores["same_student"], scores["erm"], rtol=1e-5)
+    np.testing.assert_allclose(scores["same_teacher"], scores["teacher"], rtol=1e-5)
+    assert scores["rival"].nunique() > 1
+    facts = ["radiograph", "patient", "label", "split", "group", "plausible_mask"]
+    rows = {method: part[facts].to_numpy().tolist() for method, part in table.groupby("method")}
+    assert all(one == rows["erm"] for one in rows.values())
+
+
+def test_a_run_folder_is_asked_which_of_its_networks_is_meant(trained: Trained) -> None:
+    work, index, teacher, students = trained
+    with pytest.raises(ConfigError, match=r"Name one: teach, distil/erm, distil/segment_then_classify\."):
+        score_all(index, None, teacher, students, torch.device("cpu"), [given(work.folder, "theirs")])
+
+
+def test_a_given_model_is_in_the_numbers_and_its_path_in_no_record(trained: Trained, tmp_path: Path) -> None:
+    work, index, teacher, students = trained
+    path = onnx_file(tmp_path / "rival.onnx", Tiny())
+
+    def ran(name: str = "rival") -> list[str]:
+        settings = EvaluateSettings(replicates=100, models=(given(path, name),))
+        work.ran.clear()
+        evaluate.run(work, settings, index, None, teacher, students)
+        return list(work.ran)
+
+    assert ran() == ["evaluate"]
+    folder = work.folder / "evaluate"
+    metrics = read_json(folder / "metrics.json")
+    assert metrics["methods"]["rival"]["selection"] == "given, not trained here"
+    assert {one["method"] for one in metrics["scores"]} == {"teacher", "erm", "segment_then_classify", "rival"}
+    assert str(tmp_path) not in "".join(file.read_text() for file in folder.iterdir())
+    assert ran() == [], "the same model"
+    path.write_bytes(path.read_bytes() + b"\x92\x03\x00")  # an empty field that ONNX does not know
+    assert ran() == ["evaluate"], "another model"
+    with pytest.raises(ConfigError, match="'erm' is the name of a network of this run"):
+        ran("erm")
+    with pytest.raises(ConfigError, match="two models have one name"):
+        parse(EvaluateSettings, {"models": [{"path": "a.onnx"}, {"path": "b/a.onnx"}]}, "evaluate")
 
 
 def test_the_watch_looks_at_what_the_student_looks_at(trained: Trained) -> None:

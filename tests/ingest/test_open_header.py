@@ -73,6 +73,15 @@ def test_the_plain_case_is_read_without_the_slow_way(
     open_header(path)
 
 
+def test_what_is_worked_out_once_is_not_shared(tmp_path: Path) -> None:
+    path = made(tmp_path / "x")
+    changed = open_header(path)
+    changed.Modality, changed.Rows = "CT", 7
+    again, slow = both(path)
+    assert again == slow
+    assert (changed.Modality, open_header(path).Modality) == ("CT", "DX")
+
+
 @pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
 def test_what_is_not_plain_is_read_the_slow_way(syntax: str, tmp_path: Path) -> None:
     quick, slow = both(made(tmp_path / "x", syntax))

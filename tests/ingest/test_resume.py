@@ -15,6 +15,7 @@ from oracles.made_sources import made_picture, made_table
 from PIL import Image
 
 from medtea.core.errors import DataError
+from medtea.core.names import IndexArtefact
 from medtea.core.settings import parse
 from medtea.data.choices import Choices
 from medtea.data.index import read_index
@@ -183,6 +184,23 @@ def test_a_changed_file_or_mask_is_decoded_again_and_no_other(table: Path, tmp_p
     result = made(tmp_path / "run", table)
     assert decoded == ["alpha-1.png", "beta-2.png"]
     assert result == made(tmp_path / "undisturbed", table)
+
+
+def test_a_source_that_was_touched_or_copied_is_read_again_and_makes_nothing_else_run_again(
+    table: Path, tmp_path: Path, decoded: list[str]
+) -> None:
+    made(tmp_path / "run", table)
+    index = IndexArtefact(tmp_path / "run" / "ingest")
+    before = index.digest
+    decoded.clear()
+    for path in table.parent.rglob("*.png"):
+        os.utime(path, ns=(1, 1))
+    made(tmp_path / "run", table)
+    assert len(decoded) == FILES
+    assert index.digest == before
+    Image.fromarray(made_picture(77)).save(table.parent / "images/alpha-1.png")
+    made(tmp_path / "run", table)
+    assert index.digest != before
 
 
 def test_only_settings_of_pixels_cost_a_decoding(table: Path, tmp_path: Path, decoded: list[str]) -> None:

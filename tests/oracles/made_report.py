@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from oracles.made_scores import numbers_of_scores
 
+from medtea.core.work import write_array
+from medtea.data.acquisition import write_acquisition
+from medtea.data.index import write_index
 from medtea.metrics.estimates import Estimate
 from medtea.report.contents import (
     Contents,
@@ -14,6 +18,7 @@ from medtea.report.contents import (
     read_questions,
     read_segmenter,
 )
+from medtea.report.failures import find_failures
 
 METHODS = ("teacher", "tea", "erm", "logit_distil")
 GROUPS = {"north": "iid", "west": "iid", "east": "ood"}
@@ -112,6 +117,7 @@ def metrics_json(groups=None, one_class=None):
         "left_out": [{"group": list(groups)[-1], "n": 3, "reason": "implausible lung mask"}],
         "interval": "95 %, percentile bootstrap of patients, 2000 draws",
         "operating_point": "largest Youden index on IID validation radiographs, carried over",
+        **numbers_of_scores(METHODS, tuple(groups.items()), one_class),
     }
 
 
@@ -132,6 +138,9 @@ def outcomes_json(groups=None):
                     "control": None,
                     "sentence": f"{share:.0%} of {method}'s relevance lies outside the lungs at {group}.",
                     "void_when": "The lung masks are wrong.",
+                    "verdict": "fail" if share > 0.68 else "pass",
+                    "void": "its maps are noise" if method == "logit_distil" else "",
+                    "details": {"largest relevance lies outside": estimate(share / 3, 0.03, positive=None)},
                 }
             )
             outcomes.append(
@@ -150,7 +159,15 @@ def outcomes_json(groups=None):
         "background_relevance": "How much relevance lies outside the lungs?",
         "planted_mark": "Does a letter outside the lungs change the score?",
     }
-    return {"outcomes": outcomes, "questions": questions}
+    return {
+        "outcomes": outcomes,
+        "questions": questions,
+        "verdicts": {method: "fail" if method == "erm" else "pass" for method in METHODS},
+        "policy": {"background_relevance": 1.0},
+        "skipped": [
+            {"probe": "score_site", "method": "tea", "group": "all hospitals", "reason": "It needs two hospitals."}
+        ],
+    }
 
 
 def segmenter_json(groups=None):
@@ -188,7 +205,90 @@ def pictures_npz(groups=None, size=64):
                 maps = maps / 5
                 maps[:, 4:12, 4:8] += 4e-3
             arrays[f"{place}/heatmap/{method}"] = maps * lungs if method == "teacher" else maps
+            arrays[f"{place}/mean_heatmap/{method}"] = arrays[f"{place}/heatmap/{method}"]
+        arrays |= {f"{place}/mean_n": np.array([9, 4]), f"{place}/mean_radiograph": images}
+        arrays |= {f"{place}/mean_lung_mask": np.stack([lungs] * 2)}
+        arrays |= {f"{place}/id": np.array(["r0030", "r0031"]), f"{place}/case": np.array(["typical", "worst"])}
     return arrays
+
+
+def table_frame(groups=None):
+    """The index with what each radiograph was taken with: 40 radiographs of 20 patients per hospital."""
+    parts = []
+    for place, (group, role) in enumerate((groups or GROUPS).items()):
+        count = 40
+        number = np.arange(count)
+        split = np.where(number < 20, "train", np.where(number < 26, "val", "test"))
+        part = pd.DataFrame(
+            {
+                "radiograph": [f"r{place}{one:03d}" for one in number],
+                "hospital": group,
+                "patient": [f"p{place}{one // 2:03d}" for one in number],
+                "view": np.where(number % 4 < 1 + place, "AP", "PA"),
+                "label": number % 2,
+                "role": "external" if role == "ood" else "train",
+                "split": "test" if role == "ood" else split,
+                "group": group,
+                "sex": np.where(number % 4 < 2, "F", "M"),
+                "age_years": 40 + number % 30 + 5 * place,
+                "manufacturer": ["Acme", "Acme", "Corvid"][place] if place < 3 else "unknown",
+                "portable": "unknown",
+                "text_on_border": np.where(number == 3, "text", "none"),
+                "plausible": number != 7,
+            }
+        )
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    return table.astype({"label": "Int8", "age_years": "Int16"})
+
+
+def scores_frame(groups=None):
+    """What evaluate writes as scores.csv, for the test radiographs of table_frame."""
+    table = table_frame(groups)
+    tested = table[table["split"].eq("test")]
+    common = tested[["radiograph", "hospital", "patient", "role", "split", "group", "label"]]
+    parts = []
+    for place, method in enumerate(METHODS):
+        noise = np.random.default_rng(place).normal(size=len(tested))
+        score = 1 / (1 + np.exp(-(2 * tested["label"].to_numpy(dtype=float) - 1 + noise)))
+        part = common.assign(plausible_mask=tested["plausible"], method=method, score=score, predicted=np.nan)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def duplicates_frame(groups=None):
+    """What ingest writes as duplicates.csv."""
+    first, *_, last = groups or GROUPS
+    rows = [("r0000", "r0001", 0.02, first, first, True, False, "kept")]
+    rows.append(("r0002", "r1002", 0.03, first, last, False, True, "refused"))
+    names = ("radiograph", "other", "distance", "hospital", "other_hospital", "same_patient", "leak", "done")
+    return pd.DataFrame(rows, columns=names)
+
+
+def failures(groups=None):
+    """The surest errors, with their radiographs."""
+    table = table_frame(groups)
+    pictures = np.random.default_rng(5).random((len(table), 32, 32))
+    return find_failures(scores_frame(groups), table, per_class=2, thresholds={}, radiographs=pictures)
+
+
+def write_tables(index, lungs, scores, groups=None):
+    """The tables and arrays of ingest, segment and evaluate that the report reads, in their files."""
+    table = table_frame(groups)
+    more = {"study": "s", "device": "unknown", "has_mask": True, "file": "0" * 12, "digest": "0" * 64}
+    write_index(index.index, table.assign(**more))
+    acquired = [dict(row) for row in table[["manufacturer", "portable", "age_years", "sex"]].to_dict("records")]
+    for row, text in zip(acquired, table["text_on_border"], strict=True):
+        row["text_on_border"] = text
+    write_acquisition(index.acquisition, table["radiograph"], acquired)
+    pictures = np.full((len(table), 32, 32), 0.5, dtype=np.float16)
+    write_array(index.radiographs, pictures)
+    masks = np.zeros(pictures.shape, dtype=np.uint8)
+    masks[:, 10:22, 8:24] = 1
+    write_array(lungs.lung_masks, masks)
+    table[["radiograph", "hospital", "plausible"]].to_csv(lungs.masks, index=False)
+    scores_frame(groups).to_csv(scores.scores, index=False)
+    duplicates_frame(groups).to_csv(index.duplicates, index=False)
 
 
 def flow_frame(groups=None):
@@ -215,10 +315,15 @@ def contents(groups=None, one_class=None):
         metrics=read_metrics(metrics_json(groups, one_class)),
         written=metrics_json(groups, one_class),
         outcomes=read_outcomes(outcomes_json(groups)),
+        audited=outcomes_json(groups),
         questions=read_questions(outcomes_json(groups)),
         segmenter=read_segmenter(segmenter_json(groups)),
         flow=flow_frame(groups),
         refused=refused_frame(groups),
+        table=table_frame(groups),
+        duplicates=duplicates_frame(groups),
+        scores=scores_frame(groups),
+        failures=failures(groups),
         pictures=read_pictures(pictures_npz(groups)),
         provenance={"seed": "7", "commit": "0123456789ab", "date": "2026-11-22", "machine": "Linux x86_64, 2 cores"},
         settings="seed: 7\ningest:\n  size: 64\n",

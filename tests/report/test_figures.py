@@ -103,7 +103,7 @@ def test_a_montage_row_shows_the_radiograph_and_each_map_with_its_scale_and_shar
     rows = montage(read_pictures(pictures_npz()))
     assert len(rows) == 6
     first = rows[0]
-    assert first.title == "north, positive"
+    assert first.title == "north, positive, typical r0030"
     assert [panel.title for panel in first.panels] == ["radiograph", "teacher", "tea", "erm", "logit_distil"]
     # The made teacher's map is zero outside the lungs.
     assert first.panels[1].note.startswith("0% outside the lungs; full colour at ±0.001")
@@ -113,7 +113,7 @@ def test_a_montage_row_shows_the_radiograph_and_each_map_with_its_scale_and_shar
 def test_a_panels_picture_has_the_radiographs_size_and_its_outline_goes_round_the_lung():
     picture = read_pictures(pictures_npz())[0]
     panel = montage([picture])[0].panels[0]
-    image = Image.open(io.BytesIO(base64.b64decode(panel.uri.removeprefix("data:image/png;base64,"))))
+    image = Image.open(io.BytesIO(base64.b64decode(panel.uri.removeprefix("data:image/webp;base64,"))))
     assert image.size == (64, 64) == (panel.width, panel.height)
     assert panel.outline.count("M") == 2
 

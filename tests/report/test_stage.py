@@ -7,7 +7,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from oracles.made_report import flow_frame, metrics_json, outcomes_json, pictures_npz, refused_frame, segmenter_json
+from oracles.made_report import (
+    flow_frame,
+    metrics_json,
+    outcomes_json,
+    pictures_npz,
+    refused_frame,
+    segmenter_json,
+    write_tables,
+)
 from oracles.made_run import NoSettings, silent_work
 from rich.console import Console
 
@@ -22,6 +30,7 @@ def stages(work: Work, pictures: dict[str, Any] | None = None) -> dict[str, Any]
     made = {name: work.stage(name, NoSettings()) for name in ("ingest", "segment", "evaluate", "audit")}
     index, lungs = IndexArtefact(made["ingest"].folder), LungsArtefact(made["segment"].folder)
     scores, outcomes = ScoresArtefact(made["evaluate"].folder), OutcomesArtefact(made["audit"].folder)
+    write_tables(index, lungs, scores)
     flow_frame().to_csv(index.flow, index=False)
     refused_frame().to_csv(index.refused, index=False)
     write_json(lungs.metrics, segmenter_json())
@@ -53,7 +62,7 @@ def test_page_table_and_figures_are_left(work: Work) -> None:
     assert "title: ö" in table
     assert "- seed: 0" in table
     figures = artefact.folder / "figures"
-    names = ("forest", "slope", "montage")
+    names = ("forest", "slope", "montage", "montage_1", "montage_2", "mean_maps", "failures")
     assert {path.name for path in figures.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("svg", "csv")}
     for path in figures.glob("*.svg"):
         tree = ElementTree.fromstring(path.read_text())
@@ -70,7 +79,7 @@ def test_figures_are_logged_with_page_and_table(work: Work, monkeypatch: pytest.
 
 def test_without_pictures_there_is_no_montage(work: Work) -> None:
     artefact = report(work, stages(work))
-    assert {path.stem for path in artefact.figures.iterdir()} == {"forest", "slope"}
+    assert {path.stem for path in artefact.figures.iterdir()} == {"forest", "slope", "failures"}
 
 
 def test_a_finished_report_is_written_again_only_for_new_words(work: Work) -> None:

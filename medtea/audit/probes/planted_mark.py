@@ -7,8 +7,10 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field as Bound
 from pydantic import field_validator
+from scipy import ndimage
 
-from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Outcome
+from medtea.audit.changes import stamped
+from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.errors import nearest
 from medtea.core.settings import StrictSettings
 from medtea.data.marks import CORNERS, Mark
@@ -20,14 +22,21 @@ class Settings(StrictSettings):
     """Settings of the probe.
 
     Attributes:
-        signs: The marks to stamp, each in every corner; a radiograph's answer is the largest change of them.
+        signs: The marks to stamp, each in every corner; a radiograph's answer is the largest change of them. Letters,
+            "box", "cable" or "pacemaker".
         height: Of the mark, as a share of the radiograph's height.
         corners: Where.
+        doses: The first mark is also stamped smaller and larger, at these shares of its height.
+        noise: Standard deviations of a noise texture over all that is not lung, in grey values.
+        blur: Widths of a Gaussian blur of all that is not lung, as shares of the radiograph's height.
     """
 
     signs: tuple[str, ...] = Bound(("L", "R"), min_length=1)
     height: float = Bound(1 / 6, gt=0, le=0.5)
     corners: tuple[str, ...] = Bound(("top left", "top right"), min_length=1)
+    doses: tuple[float, ...] = (0.5, 1.5)
+    noise: tuple[float, ...] = (0.05, 0.15)
+    blur: tuple[float, ...] = (0.02,)
 
     @field_validator("corners")
     @classmethod
@@ -42,25 +51,37 @@ class Probe:
     """max over marks of |score with the mark - score without|, the mean over radiographs; 0 is indifference.
 
     Control: the same pixels take the same grey value, but scattered at random over the outside of the lungs, so that
-    brightness is changed and no letter is written.
+    brightness is changed and no letter is written. A policy judges what the letter does beyond the scattered pixels.
+    Details: the dose (a smaller and a larger letter), and diffuse changes of all that is not lung, by noise and by
+    blur. A mark that nobody learned from moves no score: the probe finds the marks that it stamps, not others.
     """
 
     question: ClassVar[str] = "Does a letter outside the lungs change the score?"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.LUNG_MASKS})
 
     def __init__(self, settings: Settings) -> None:
         """Take marks and corners."""
+        self._settings = settings
         self._marks = [
             Mark(sign, height=settings.height, corner=corner) for sign in settings.signs for corner in settings.corners
         ]
 
+    @property
+    def cost(self) -> float:
+        """Each mark twice, and each dose once."""
+        given = self._settings
+        return float(2 * len(self._marks) + len(given.doses) + len(given.noise) + len(given.blur))
+
     def ask(self, network: AuditedNetwork, group: AuditedGroup, generator: np.random.Generator) -> Outcome:
         """The mean largest change, and the same for scattered pixels."""
-        before = network.scores(group.radiographs, group.lung_masks)
+        before = network.of(group)
+
+        def change(pictures: Array) -> Array:
+            return np.asarray(np.abs(network.scores(pictures, group.lung_masks) - before))
 
         def largest_change(scattered: bool) -> Array:
-            pictures = (self.stamped(mark, group, generator if scattered else None) for mark in self._marks)
-            changes = [np.abs(network.scores(picture, group.lung_masks) - before) for picture in pictures]
-            largest: Array = np.max(changes, axis=0)
+            pictures = (stamped(group, mark, generator if scattered else None) for mark in self._marks)
+            largest: Array = np.max([change(picture) for picture in pictures], axis=0)
             return largest
 
         marked, scattered = largest_change(False), largest_change(True)
@@ -80,18 +101,33 @@ class Probe:
             control=control,
             sentence=sentence,
             void_when="The marks already stand on the radiographs in the same place.",
+            reliance=beyond,
+            details={
+                name: bootstrap_by_patient(group.patients, change(pictures), generator=generator)
+                for name, pictures in self._further(group, generator).items()
+            },
         )
 
-    def stamped(self, mark: Mark, group: AuditedGroup, generator: np.random.Generator | None) -> Array:
-        """The radiographs with the mark on every pixel outside the lungs; with a generator, scattered there instead."""
-        pictures = group.radiographs.copy()
-        taken = mark.pixels(*pictures.shape[1:])
-        for picture, lungs in zip(pictures, group.lung_masks > 0, strict=True):
-            pixels = np.flatnonzero(taken & ~lungs)
-            if generator is not None:
-                pixels = generator.choice(np.flatnonzero(~lungs), size=len(pixels), replace=False)
-            picture.reshape(-1)[pixels] = mark.brightness
-        return pictures
+    def _further(self, group: AuditedGroup, generator: np.random.Generator) -> dict[str, Array]:
+        """Radiographs with other doses, and with diffuse changes."""
+        first, given = self._marks[0], self._settings
+        found: dict[str, Array] = {}
+        for dose in given.doses:
+            mark = Mark(first.sign, height=min(first.height * dose, 0.5), corner=first.corner)
+            found[f"{first.sign} at {dose:g} of its height"] = stamped(group, mark)
+        texture = generator.standard_normal(group.radiographs.shape[1:]).astype(np.float32)
+        for strength in given.noise:
+            found[f"noise of {strength:g}"] = _outside(group, np.clip(group.radiographs + strength * texture, 0, 1))
+        for share in given.blur:
+            width = share * group.radiographs.shape[1]
+            blurred = ndimage.gaussian_filter(group.radiographs, (0, width, width))
+            found[f"blur of {share:g} of the height"] = _outside(group, blurred)
+        return found
+
+
+def _outside(group: AuditedGroup, changed: Array) -> Array:
+    """The changed radiographs outside the lungs, the radiographs as they are inside."""
+    return np.where(group.lungs, group.radiographs, changed).astype(np.float32)
 
 
 def _verdict(beyond: Estimate) -> str:

@@ -1,74 +1,18 @@
-"""The contract of a probe: one question to one network about one group of radiographs, answered with an interval."""
+"""The contract of a probe: one question to one network about radiographs, answered with an interval and a control."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
-import torch
 from pydantic import BaseModel
-from torch import nn
 
-from medtea.lrp import HeatmapPass
+from medtea.audit.asked import Array, AuditedGroup, AuditedNetwork, Need
 from medtea.metrics.estimates import Estimate
-from medtea.training.predict import predict_heatmaps, predict_logits, score
 
-Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class AuditedNetwork:
-    """A network as it would be used.
-
-    Attributes:
-        name: The method.
-        network: One logit per radiograph.
-        sees_lungs_only: It is shown lungs only (lungs_only), so it needs the segmenter at inference.
-    """
-
-    name: str
-    network: nn.Module
-    sees_lungs_only: bool
-    _passes: dict[tuple[int, ...], HeatmapPass] = field(default_factory=dict, repr=False, compare=False)
-
-    def scores(self, radiographs: Array, lung_masks: Array) -> Array:
-        """Scores in [0, 1], (n,), as the network would give them."""
-        masks = lung_masks if self.sees_lungs_only else None
-        return score(predict_logits(self.network, radiographs, np.arange(len(radiographs)), masks=masks))
-
-    def heatmaps(self, radiographs: Array, lung_masks: Array) -> Array:
-        """Signed relevance (ε = 0: gradient x input) on the radiograph's grid, (n, size, size)."""
-        masks = lung_masks if self.sees_lungs_only else None
-        rows = np.arange(len(radiographs))
-        return predict_heatmaps(self.network, radiographs, rows, masks=masks, heatmaps=self._pass(radiographs))
-
-    def _pass(self, radiographs: Array) -> HeatmapPass:
-        """The network's heatmap pass for radiographs of this size, made once for all probes and groups."""
-        size = radiographs.shape[1:]
-        if size not in self._passes:
-            device = next((one.device for one in self.network.parameters()), torch.device("cpu"))
-            self._passes[size] = HeatmapPass(self.network.eval(), torch.zeros(1, 1, *size, device=device))
-        return self._passes[size]
-
-
-@dataclass(frozen=True)
-class AuditedGroup:
-    """The radiographs of one group, all with a plausible lung mask.
-
-    Attributes:
-        name: The hospital or variant.
-        radiographs: (n, size, size) float32 in [0, 1].
-        lung_masks: Same shape, 0 or 1.
-        labels: (n,) 0 or 1.
-        patients: Pseudonym of each row.
-    """
-
-    name: str
-    radiographs: Array
-    lung_masks: Array
-    labels: Array
-    patients: list[str]
+__all__ = ["Array", "AuditedGroup", "AuditedNetwork", "Need", "Outcome", "Probe", "ProbeOfSeveral"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +25,10 @@ class Outcome:
         control: The same number under the probe's control.
         sentence: The answer in plain words.
         void_when: What would make it worthless.
+        reliance: What a policy sets its threshold on: the more, the more the network relies on what it should not.
+            None: the probe's number itself; a probe that only describes has no threshold in any policy.
+        details: Further numbers by name: a dose, a fill, a dilation.
+        is_void: Why this very answer is worthless; empty if it is not.
     """
 
     estimate: Estimate
@@ -88,19 +36,54 @@ class Outcome:
     control: Estimate | None
     sentence: str
     void_when: str
+    reliance: Estimate | None = None
+    details: Mapping[str, Estimate] = field(default_factory=dict)
+    is_void: str = ""
+
+    @property
+    def judged(self) -> Estimate:
+        """The number that a policy judges."""
+        return self.estimate if self.reliance is None else self.reliance
 
 
 class Probe(Protocol):
-    """Every file of this bay has a `Settings` and a class `Probe` of this form.
+    """Every file of this bay has a `Settings` and a class `Probe` of this form, or of that of `ProbeOfSeveral`.
 
     Attributes:
         question: What it asks, in a few words.
+        needs: What it cannot do without; a network or group that lacks it is skipped, with the reason.
     """
 
     question: ClassVar[str]
+    needs: ClassVar[frozenset[Need]]
 
     def __init__(self, settings: BaseModel) -> None:
         """Take the probe's settings."""
 
+    @property
+    def cost(self) -> float:
+        """What it costs for each radiograph, in forward passes of the network; a heatmap counts as three."""
+
     def ask(self, network: AuditedNetwork, group: AuditedGroup, generator: np.random.Generator) -> Outcome:
         """Ask one network about one group."""
+
+
+class ProbeOfSeveral(Protocol):
+    """A probe that sets several groups side by side: it needs SEVERAL_HOSPITALS, and is asked once for all of them."""
+
+    question: ClassVar[str]
+    needs: ClassVar[frozenset[Need]]
+
+    def __init__(self, settings: BaseModel) -> None:
+        """Take the probe's settings."""
+
+    @property
+    def cost(self) -> float:
+        """As of a `Probe`."""
+
+    def ask(self, network: AuditedNetwork, group: Sequence[AuditedGroup], generator: np.random.Generator) -> Outcome:
+        """Ask one network about all groups."""
+
+
+HEATMAP_COST = 3.0
+"""A heatmap in forward passes: there, and back at twice the price."""

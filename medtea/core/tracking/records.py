@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
@@ -96,15 +97,14 @@ def send_datasets(server: Client, run: Run, twin: Run) -> int:
     return len(new)
 
 
-def write_model(folder: Path, facts: ModelFacts) -> str:
-    """Leave an MLflow model at `folder`: an ExportedProgram of any batch, its signature, an example; return its digest.
+def write_model(folder: Path, facts: ModelFacts) -> None:
+    """Leave an MLflow model at `folder`: an ExportedProgram of any batch, its signature, an example.
 
     The program is written by torch.export and holds plain tensors; no pickled object is in it. What was there before is
     replaced.
     """
     mlflow = mlflow_quietly()
-
-    network = facts.network.cpu().eval()
+    network = copy.deepcopy(facts.network).cpu().eval()
     with torch.no_grad():
         answer = network(torch.from_numpy(facts.example))
     shapes = [(-1, *given.shape[1:]) for given in (facts.example, answer)]
@@ -122,7 +122,6 @@ def write_model(folder: Path, facts: ModelFacts) -> str:
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(f"{draft}/model", folder)
-    return _digest_of(network)
 
 
 def register(client: Client, name: str, *, run_id: str, source: str, tags: Mapping[str, str]) -> bool:
@@ -150,7 +149,8 @@ def _inputs(run: Run) -> list[Any]:
     return list(run.inputs.dataset_inputs) if run.inputs else []
 
 
-def _digest_of(network: nn.Module) -> str:
+def digest_of_weights(network: nn.Module) -> str:
+    """SHA-256 of the weights with their names."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())

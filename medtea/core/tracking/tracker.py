@@ -13,7 +13,17 @@ from typing import Self
 
 from medtea.core.errors import DataError, UsageError
 from medtea.core.tracking.names import flat, key, keys
-from medtea.core.tracking.records import DIGEST, MODEL, DatasetFacts, ModelFacts, log_datasets, register, write_model
+from medtea.core.tracking.records import (
+    DIGEST,
+    MODEL,
+    DatasetFacts,
+    ModelFacts,
+    digest_of_weights,
+    log_datasets,
+    register,
+    versions,
+    write_model,
+)
 from medtea.core.tracking.server import sync
 from medtea.core.tracking.store import (
     ARTEFACTS,
@@ -142,8 +152,11 @@ class Tracker:
         One that torch.export cannot write is not registered; the tag `model_not_registered` says so.
         """
         client, run_id = self._open_run()
+        place, digest = artefacts(self._folder, run_id) / MODEL, digest_of_weights(facts.network)
+        if place.is_dir() and any(version.tags.get(DIGEST) == digest for version in versions(client, run_id)):
+            return
         try:
-            digest = write_model(artefacts(self._folder, run_id) / MODEL, facts)
+            write_model(place, facts)
         except Exception as error:  # torch.export's, of many kinds; a training must not be lost by its record
             self.tags({"model_not_registered": type(error).__name__})
             return

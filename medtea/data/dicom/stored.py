@@ -22,12 +22,14 @@ from medtea.data.dicom.header import side_numbers, side_values
 
 Range = tuple[float, float]
 TINT = 2  # of 255: what lossy compression leaves of colour in a grey picture
-# Which package brings the decoder that this project is tested with.
+# Which package brings the decoder that this project is tested with, and pydicom's plugin for it. It is asked first,
+# whatever else is installed: of JPEG-LS pydicom would take one that is four times as slow, and lossy JPEG is not quite
+# the same from any two.
 PACKAGES = {
-    "RLE": "pylibjpeg-rle",
-    "JPEG-LS": "pyjpegls",
-    "JPEG 2000": "pylibjpeg-openjpeg",
-    "JPEG": "pylibjpeg-libjpeg",
+    "RLE": ("pylibjpeg-rle", "pylibjpeg"),
+    "JPEG-LS": ("pyjpegls", "pyjpegls"),
+    "JPEG 2000": ("pylibjpeg-openjpeg", "pylibjpeg"),
+    "JPEG": ("pylibjpeg-libjpeg", "pylibjpeg"),
 }
 LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit)
 # JPEG-LS near-lossless, JPEG 2000 and High-Throughput JPEG 2000: with or without loss
@@ -139,7 +141,7 @@ def _decoded(dataset: Dataset) -> NDArray[Any]:
     if not decoder.is_available:
         raise DataError(
             f"PixelData is in the transfer syntax {syntax.name}, for which no decoder is installed: pip install "
-            f"{_package(syntax)}"
+            f"{_package(syntax)[0]}"
         )
     if _is_coded(dataset):
         _refuse_other_size(dataset)
@@ -147,15 +149,20 @@ def _decoded(dataset: Dataset) -> NDArray[Any]:
     options: dict[str, Any] = {} if _is_coded(dataset) else {"bits_stored": dataset.BitsAllocated}
     options["view_only"] = True  # of the file's bytes where they are the pixels: nobody writes to it
     several = (dataset.get("NumberOfFrames") or 1) > 1
-    try:
-        decoded, _ = decoder.as_array(dataset, index=0 if several else None, **options)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as problem:  # the decoders raise almost any kind; that in Rust one that is no Exception
-        raise DataError(
-            f"PixelData (7FE0,0010) cannot be decoded ({syntax.name}; {type(problem).__name__}); it is damaged, "
-            "or of a kind that the installed decoder does not read."
-        ) from None
+    ours = plugin_for(syntax)
+    for plugin in (ours, "") if ours in decoder.available_plugins else ("",):  # "": whichever of them can
+        try:
+            decoded, _ = decoder.as_array(dataset, index=0 if several else None, decoding_plugin=plugin, **options)
+            break
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as problem:  # the decoders raise almost any kind; that in Rust one that is no Exception
+            if plugin and not isinstance(problem, MemoryError):
+                continue
+            raise DataError(
+                f"PixelData (7FE0,0010) cannot be decoded ({syntax.name}; {type(problem).__name__}); it is damaged, "
+                "or of a kind that the installed decoder does not read."
+            ) from None
     return np.asarray(decoded)
 
 
@@ -173,8 +180,13 @@ def _refuse_other_size(dataset: Dataset) -> None:
         )
 
 
-def _package(syntax: UID) -> str:
-    return next((package for name, package in PACKAGES.items() if name in syntax.name), "pylibjpeg")
+def plugin_for(syntax: UID) -> str:
+    """The plugin of pydicom that is asked first."""
+    return _package(syntax)[1]
+
+
+def _package(syntax: UID) -> tuple[str, str]:
+    return next((both for name, both in PACKAGES.items() if name in syntax.name), ("pylibjpeg", ""))
 
 
 def _grey_of(decoded: NDArray[Any]) -> NDArray[Any]:

@@ -41,8 +41,7 @@ def _about(metrics: Metrics) -> str:
     )
     if not metrics.operating_point:
         return coin
-    thresholds = {score.method: score.threshold for score in metrics.scores if score.threshold == score.threshold}
-    listed = ", ".join(f"{name} {value:.3f}" for name, value in thresholds.items())
+    listed = ", ".join(f"{name} {value:.3f}" for name, value in metrics.thresholds.items())
     where = f" ({listed})" if listed else ""
     return f"{coin} Threshold of accuracy, sensitivity and specificity: {metrics.operating_point}{where}."
 
@@ -62,10 +61,10 @@ def _how(metrics: Metrics) -> str:
 
 def _numbers(metrics: Metrics) -> Numbers:
     columns = ("group", "role", "method", "auroc", "low", "high", "n", "n_positive", "n_patients")
-    rows = tuple(
-        (score.group, score.role, score.method, *score.auroc.to_json().values())
-        for group in metrics.groups
-        for score in metrics.scores
-        if score.group == group
-    )
-    return Numbers(columns, tuple((*row[:6], row[6], row[8], row[7]) for row in rows))
+    rows = []
+    for group in metrics.groups:
+        for score in (score for score in metrics.scores if score.group == group):
+            found = score.auroc.to_json()
+            numbers = [found[name] for name in ("value", "low", "high", "n", "n_positive", "n_patients")]
+            rows.append((group, score.role, score.method, *numbers))
+    return Numbers(columns, tuple(rows))

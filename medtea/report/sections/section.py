@@ -8,12 +8,16 @@ The file's name is the section's anchor. Neighbours' places are some numbers apa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, cast
 
 from medtea.core import bay
 from medtea.report import sections
 from medtea.report.blocks import Block, Section
 from medtea.report.contents import Contents
+
+LAST = "checklist"
+"""Made after all others, since it says which of them there are."""
 
 
 class SectionModule(Protocol):
@@ -34,5 +38,10 @@ def read_sections(contents: Contents) -> tuple[Section, ...]:
     """All sections that have something to say, in their places."""
     modules = {name: cast(SectionModule, bay.load(sections, name, "report section")) for name in bay.names(sections)}
     in_order = sorted(modules, key=lambda name: (modules[name].PLACE, name))
-    made = [Section(name, modules[name].TITLE, tuple(modules[name].blocks(contents))) for name in in_order]
-    return tuple(section for section in made if section.blocks)
+    made: dict[str, Section] = {}
+    for name in [*(name for name in in_order if name != LAST), *(name for name in in_order if name == LAST)]:
+        known = replace(contents, anchors={section.anchor: section.title for section in made.values()})
+        section = Section(name, modules[name].TITLE, tuple(modules[name].blocks(known)))
+        if section.blocks:
+            made[name] = section
+    return tuple(made[name] for name in in_order if name in made)

@@ -1,0 +1,121 @@
+"""What another background does: the mean change of score when the lungs stand on another patient's background."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field as Bound
+
+from medtea.audit.changes import partners, with_background_of
+from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
+from medtea.core.settings import StrictSettings
+from medtea.metrics.estimates import Estimate
+from medtea.metrics.intervals import bootstrap_by_patient
+from medtea.metrics.weighted import Floats, Statistic, mean_of
+
+
+class Settings(StrictSettings):
+    """Settings of the probe.
+
+    Attributes:
+        draws: Partners of each radiograph, over whom its change is averaged.
+    """
+
+    draws: int = Bound(2, ge=1)
+
+
+class Probe:
+    """Mean |score on another's background - score|, the partner being of the other class; 0 is indifference.
+
+    The other's lungs are first taken out of its background (`imputed`), and what then stands around the lungs is a
+    radiograph that no scanner made: so the control does the same the other way round, the other's lungs on this
+    background. A policy judges the background's share of both changes, |Δ background| / (|Δ background| + |Δ lungs|):
+    0.5 says that the background matters as much as the lungs. Details: the change with a partner of the same class,
+    and the share of scores that cross 0.5. The idea of mixing foregrounds and backgrounds is that of Xiao et al.,
+    ICLR 2021 (backgrounds challenge); there the classes are objects, here they are findings.
+    """
+
+    question: ClassVar[str] = "Does the score follow the lungs or the background?"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.LUNG_MASKS, Need.LABELS})
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the number of partners."""
+        self._draws = settings.draws
+
+    @property
+    def cost(self) -> float:
+        """Three pictures for each partner."""
+        return 3.0 * self._draws
+
+    def ask(self, network: AuditedNetwork, group: AuditedGroup, generator: np.random.Generator) -> Outcome:
+        """The mean change by another background, and by other lungs."""
+        before = network.of(group)
+        background, lungs, same, flips = (np.full((self._draws, len(group)), np.nan) for _ in range(4))
+        for draw in range(self._draws):
+            other = partners(group.labels, group.patients, generator, alike=False)
+            here = np.flatnonzero(other >= 0)
+            if here.size == 0:
+                break
+            swapped = self._scores(network, group, here, other[here], generator)
+            background[draw, here] = np.abs(swapped - before[here])
+            flips[draw, here] = (swapped >= 0.5) != (before[here] >= 0.5)
+            # other lungs on this background: the composite of the partner, seen from this radiograph
+            lungs[draw, here] = np.abs(self._scores(network, group, other[here], here, generator) - before[here])
+            alike = partners(group.labels, group.patients, generator)
+            there = np.flatnonzero(alike >= 0)
+            if there.size:
+                same[draw, there] = np.abs(self._scores(network, group, there, alike[there], generator) - before[there])
+
+        def mean(values: Array) -> Estimate:
+            return bootstrap_by_patient(group.patients, values.mean(axis=0), generator=generator)
+
+        estimate, control = mean(background), mean(lungs)
+        return Outcome(
+            estimate,
+            reference=0.0,
+            control=control,
+            sentence=_sentence(network.name, group.name, estimate, control),
+            void_when="The masks miss lung, which then is swapped as background; or the seam itself is read.",
+            reliance=_share(group.patients, background.mean(axis=0), lungs.mean(axis=0), generator),
+            details={"background of the same class": mean(same), "scores that cross 0.5": mean(flips)},
+        )
+
+    def _scores(
+        self,
+        network: AuditedNetwork,
+        group: AuditedGroup,
+        lungs_of: Array,
+        background_of: Array,
+        generator: np.random.Generator,
+    ) -> Array:
+        """Scores of the lungs of some rows on the backgrounds of others."""
+        pictures = [
+            with_background_of(group.radiographs[a], group.lungs[a], group.radiographs[b], group.lungs[b], generator)
+            for a, b in zip(lungs_of, background_of, strict=True)
+        ]
+        return network.scores(np.stack(pictures), group.lung_masks[lungs_of])
+
+
+def _share(patients: list[str], background: Array, lungs: Array, generator: np.random.Generator) -> Estimate:
+    """Mean change by the background over the sum of both mean changes."""
+    both = np.isfinite(background) & np.isfinite(lungs)
+    a, b = mean_of(background[both]), mean_of(lungs[both])
+
+    def compute(weights: Floats) -> Floats:
+        first, second = a.compute(weights), b.compute(weights)
+        share = np.full(len(weights), np.nan)
+        np.divide(first, first + second, out=share, where=first + second > 1e-9)
+        return share
+
+    kept = [patient for patient, is_kept in zip(patients, both, strict=True) if is_kept]
+    return bootstrap_by_patient(kept, Statistic(compute, int(both.sum())), generator=generator)
+
+
+def _sentence(name: str, place: str, estimate: Estimate, control: Estimate) -> str:
+    if not (estimate.answered and control.answered):
+        return f"No two patients of different classes at {place} could swap backgrounds for {name}."
+    return (
+        f"On another patient's background {name}'s score at {place} changes by {estimate.value:.2f} on average; "
+        f"with another patient's lungs on the same background by {control.value:.2f}."
+    )
