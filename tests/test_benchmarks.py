@@ -26,9 +26,6 @@ PAGE = REPOSITORY / "docs" / "performance.md"
 MEASURED = ("lrp_step", "maps", "loader", "inference", "ingest", "report")
 # Ingest takes half a minute: it starts many processes.
 QUICK = [pytest.param(name, marks=[pytest.mark.slow] * (name == "ingest")) for name in MEASURED]
-    *(name for name in MEASURED if name != "ingest"),
-    pytest.param("ingest", marks=pytest.mark.slow),
-]  # half a minute: it starts many processes
 CPU = torch.device("cpu")
 
 
