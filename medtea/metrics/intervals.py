@@ -28,6 +28,8 @@ from medtea.metrics.weighted import Floats, Statistic, Weights, mean_of
 REPLICATES = 2000
 # Counts in one block (50 MB; eight times that for a statistic that takes float64): bounds memory.
 BLOCK = 50_000_000
+# Patients drawn in one go: their counts stay in the processor's cache.
+CACHED = 50_000
 
 
 @dataclass(frozen=True)
@@ -247,8 +249,12 @@ def _drawn_counts(
     for start in range(0, replicates, block):
         counts = np.empty((min(block, replicates - start), everyone), dtype=np.uint8)
         for members in strata:
-            for row in counts:
-                row[members] = np.bincount(generator.integers(0, members.size, members.size), minlength=members.size)
+            together = max(1, CACHED // members.size)
+            for first in range(0, len(counts), together):
+                part = counts[first : first + together]
+                drawn = generator.integers(0, members.size, (len(part), members.size))
+                drawn += members.size * np.arange(len(part))[:, None]
+                part[:, members] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
         yield np.ascontiguousarray(counts.T).T
 
 
