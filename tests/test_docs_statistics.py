@@ -35,11 +35,13 @@ def test_the_page_has_the_tables_of_the_results(writer: ModuleType) -> None:
     assert page == writer.filled(page, read_json(writer.RESULTS)), "behind: run `python docs/write_statistics.py`"
 
 
-def test_the_results_are_of_two_thousand_studies_of_every_setting(writer: ModuleType) -> None:
+def test_the_results_are_of_two_thousand_studies_and_the_page_counts_what_is_missing(writer: ModuleType) -> None:
     found = read_json(writer.RESULTS)
     assert found["studies"] == writer.STUDIES == 2000
     made = [writer.Setting(*(row[name] for name in ("most", "prevalence", "n", "auroc"))) for row in found["results"]]
-    assert made == list(writer.SETTINGS)
+    assert made == list(writer.SETTINGS[: len(made)])
+    missing = f"{len(writer.SETTINGS) - len(made)} of {len(writer.SETTINGS)} settings are not measured yet"
+    assert (missing in writer.told(found)) == (made != list(writer.SETTINGS))
 
 
 def test_simulated_radiographs_are_as_the_page_says(writer: ModuleType) -> None:
@@ -65,7 +67,7 @@ def test_a_row_outside_93_to_97_percent_is_bold(writer: ModuleType) -> None:
 
 @pytest.mark.slow
 def test_a_row_comes_out_again(writer: ModuleType) -> None:
-    setting = writer.Setting(6, 0.5, 60, 0.8)
+    setting = writer.Setting(1, 0.2, 60, 0.8)
     recorded = read_json(writer.RESULTS)["results"][list(writer.SETTINGS).index(setting)]
     found = writer.measured(setting, writer.STUDIES)
     for name, one in recorded["intervals"].items():
