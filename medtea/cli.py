@@ -21,13 +21,15 @@ from rich.table import Table
 
 from medtea import __version__
 from medtea.audit import probes
+from medtea.audit.policy import Verdict, overall
+from medtea.audit.stage import costs
 from medtea.core import bay
 from medtea.core.errors import ConfigError, DataError, MedteaError, UsageError, nearest
 from medtea.core.names import OutcomesArtefact, ScoresArtefact
 from medtea.core.pseudonyms import key_file, pseudonyms
 from medtea.core.settings import expand, override, parse, read_yaml, to_yaml
 from medtea.core.tracking import NullTracker, Tracker, sync
-from medtea.core.work import Work, code_commit, write_text
+from medtea.core.work import Work, code_commit, read_json, write_text
 from medtea.distil import methods
 from medtea.ingest import sources
 from medtea.ingest.dicomize import Dicomized, dicomize
@@ -38,9 +40,10 @@ from medtea.ingest.sources import pacs, table
 from medtea.ingest.sources.source import files_below
 from medtea.ingest.stage import open_source
 from medtea.report.comparison import compare
+from medtea.report.contents import read_outcomes
 from medtea.report.seeds_tables import headline_table
 from medtea.report.stage import page_of, print_table
-from medtea.report.tables import to_terminal
+from medtea.report.tables import plan_table, to_terminal, verdict_table
 from medtea.scenes import sets
 from medtea.sweep import sweep, track_sweep, write_tables
 from medtea.teach import teachers
@@ -78,6 +81,8 @@ WINGS = {
 NOT_TRACKED: dict[str, Any] = {"ingest": {"options", "labels"}, "scores": {"path"}}
 NOT_TRACKED |= {"evaluate": {"models": {"__all__": {"path"}}}}
 """Settings that hold paths, or words of a source."""
+EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.NO_ANSWER: 2}
+"""Of medtea audit, for whoever builds on it."""
 INTERRUPTED = 130
 """How a shell says that Ctrl-C ended a command: 128 + SIGINT."""
 QUICK = (
@@ -157,7 +162,7 @@ def _wing_command(wing: str, about: str) -> None:
 
 
 for _wing, _about in WINGS.items():
-    if _wing not in ("evaluate", "report"):  # which have commands of their own
+    if _wing not in ("evaluate", "audit", "report"):  # which have commands of their own
         _wing_command(_wing, _about)
 
 
@@ -201,6 +206,44 @@ def evaluate_(
             raise UsageError("--train and --external go with --scores; a config has them below `ingest`.")
         assignments = [*_source(config, from_), *(set_ or []), *_models(config, models or [])]
         walk(config, to, assignments, no_tracking, until="evaluate")
+
+
+@app.command("audit", rich_help_panel="The way up to and including one wing")
+def audit_(
+    config: Config,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", metavar="YAML", help="Thresholds, like configs/audit_policy.yaml.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Run nothing; say what would be asked, and its cost.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the radiographs: wider intervals.")] = False,
+    to: To = None,
+    set_: Set = None,
+    from_: From = None,
+    no_tracking: NoTracking = False,
+) -> None:
+    """Whether the networks rely on what is outside the lungs: pass (exit code 0), fail (1) or no answer (2).
+
+    A network fails when one answer lies above its threshold as a whole, see --policy; the worst network decides.
+    """
+    assignments = [*_source(config, from_), *(set_ or [])]
+    if policy is not None:
+        assignments.append(f"audit.policy={json.dumps(read_yaml(policy))}")
+    _, settings = load(config, assignments)
+    if "audit" not in type(settings).model_fields:
+        raise UsageError(f"The pipeline {settings.pipeline} has no audit: there are no lungs.")
+    if quick:
+        assignments.append(f"audit.radiographs={max(settings.audit.radiographs // 10, 1)}")
+        _, settings = load(config, assignments)
+    if plan:
+        asked = settings.audit
+        table_ = plan_table(costs(asked), asked.policy.model_dump(), networks=1 + len(settings.distil))
+        out.print(to_terminal(table_))
+        out.print(f"Of each hospital at most {asked.radiographs} radiographs are asked about.", soft_wrap=True)
+        return
+    walk(config, to, assignments, no_tracking, until="audit")
+    audited = read_json(OutcomesArtefact(_folder(config, to) / "audit").outcomes)
+    out.print(to_terminal(verdict_table(read_outcomes(audited), audited)))
+    sys.exit(EXIT_CODES[overall(Verdict(one) for one in audited["verdicts"].values())])
 
 
 @app.command("report", rich_help_panel="The way up to and including one wing")
@@ -565,8 +608,9 @@ def _device(name: str) -> torch.device:
 
 
 def _own_configs() -> list[Path]:
+    """The experiments that come along; a policy is none."""
     folder = Path(str(importlib.resources.files("medtea.configs")))
-    return sorted(folder.glob("*.yaml"))
+    return sorted(path for path in folder.glob("*.yaml") if "pipeline" in read_yaml(path))
 
 
 def _find(config: Path) -> Path:

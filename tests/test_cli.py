@@ -19,10 +19,12 @@ from oracles.made_run import tiny_config, write_config
 from oracles.made_sources import made_table, write_table
 
 from medtea import cli
+from medtea.audit.policy import Policy
 from medtea.core.settings import read_yaml
+from medtea.core.work import write_json
 
 REPOSITORY = Path(__file__).parents[1]
-CONFIGS = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.yaml"))
+CONFIGS = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.yaml") if path.stem != "audit_policy")
 DATA_FOLDERS = {
     name: sorted(set(re.findall(r"\$\{(\w+)\}", (REPOSITORY / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))))
     for name in CONFIGS
@@ -309,6 +311,54 @@ def test_a_models_settings_lie_beside_it_and_join_those_of_the_config(tmp_path: 
         ("rival", None, 1, (0, 255)),
     ]
     assert cli._models(path, []) == []
+
+
+def test_an_audit_is_planned_without_running_anything(medtea: Medtea, tmp_path: Path) -> None:
+    answer = medtea("audit", "demo", "--plan", "--quick", "--to", tmp_path / "run")
+    assert answer.code == 0
+    assert "background_swap" in answer.out
+    assert "together" in answer.out
+    assert "at most 20 radiographs" in answer.out
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_policy_that_comes_along_is_the_default_and_another_is_taken(
+    medtea: Medtea, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Policy(**read_yaml(REPOSITORY / "configs" / "audit_policy.yaml")) == Policy()
+    strict = tmp_path / "strict.yaml"
+    strict.write_text("planted_mark: 0.03\nscore_site: null\n", encoding="utf-8")
+    answer = medtea("audit", "demo", "--plan", "--policy", strict)
+    assert re.search(r"planted_mark .* 0\.03 ", answer.out)
+    assert re.search(r"score_site .* not judged ", answer.out)
+    strict.write_text("planted_marks: 0.03\n", encoding="utf-8")
+    assert "planted_mark" in refused(medtea("audit", "demo", "--plan", "--policy", strict))
+    monkeypatch.setenv("MEDTEA_MNIST", str(tmp_path))
+    assert "has no audit" in refused(medtea("audit", "coloured_mnist", "--plan"))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        ({"teacher": "pass", "tea": "pass"}, 0),
+        ({"teacher": "pass", "erm": "fail", "tea": "no answer"}, 1),
+        ({"teacher": "pass", "tea": "no answer"}, 2),
+        ({}, 2),
+    ],
+)
+def test_an_audit_ends_with_the_worst_networks_verdict(
+    verdicts: dict[str, str], code: int, medtea: Medtea, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = {"outcomes": [], "verdicts": verdicts, "policy": {}, "skipped": []}
+
+    def walk(config: Path, to: Path, *_: object, until: str) -> None:
+        assert until == "audit"
+        write_json(to / "audit" / "outcomes.json", written)
+
+    monkeypatch.setattr(cli, "walk", walk)
+    answer = medtea("audit", "demo", "--to", tmp_path / "run")
+    assert answer.code == code
+    assert all(name in answer.out for name in verdicts)
 
 
 def test_sync_without_a_run_is_refused(medtea: Medtea, tmp_path: Path) -> None:

@@ -120,6 +120,15 @@ def run(
     return artefact
 
 
+def costs(settings: Settings) -> dict[str, tuple[float, list[str]]]:
+    """Of each probe: forward passes for each radiograph of a group, and what it needs."""
+    found = {}
+    for name, given in settings.probes.items():
+        probe = bay.load(probes, name, "audit.probes").Probe(_settings_of(name, given))
+        found[name] = (float(probe.cost), sorted(probe.needs))
+    return found
+
+
 def _settings_of(name: str, given: dict[str, Any]) -> BaseModel:
     """The filled-in settings of one probe."""
     settings: BaseModel = parse(bay.load(probes, name, "audit.probes").Settings, given, f"audit.probes.{name}")

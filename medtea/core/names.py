@@ -138,7 +138,7 @@ class LungsArtefact(Artefact):
 
     @property
     def masks(self) -> Path:
-        """CSV: radiograph, hospital, plausible, reason, dice, surface_distance_px."""
+        """CSV: radiograph, hospital, plausible, reason, and how it compares with a given mask (see docs/data.md)."""
         return self.folder / "masks.csv"
 
     @property

@@ -178,27 +178,26 @@ def provenance() -> dict[str, Any]:
 
 @dataclass
 class Stage:
-    """One stage's folder while it is at work. `is_finished` says that its record matches and nothing is to be done."""
+    """One stage's folder while it is at work. `is_finished` says that its record matches and nothing is to be done.
+
+    With `by_content` later stages will know it by what its files hold: made anew with the same outcome (a source that
+    was copied or touched), it makes none of them run again.
+    """
 
     folder: Path
     identity: dict[str, Any]
     is_finished: bool
     say: Callable[[str], None]
     begun: float = field(default_factory=time.perf_counter)
+    by_content: bool = False
 
     @property
     def digest(self) -> str:
         """Digest of stage name, settings, inputs, seed and code version: the same means the same result."""
         return digest_of(self.identity)
 
-    def finish(self, *, by_content: bool = False, **facts: object) -> None:
-        """Write the record, last of all: from now on the stage is skipped. Of the facts, NaN becomes null.
-
-        Args:
-            by_content: Later stages know this one by what its files hold: made anew with the same outcome (a source
-                that was copied or touched), it makes none of them run again.
-            facts: What else the record says.
-        """
+    def finish(self, **facts: object) -> None:
+        """Write the record, last of all: from now on the stage is skipped. Of the facts, NaN becomes null."""
         seconds = time.perf_counter() - self.begun
         outputs = [
             path
@@ -207,7 +206,7 @@ class Stage:
         ]
         record = {
             "digest": self.digest,
-            **({"content": self._content(outputs)} if by_content else {}),
+            **({"content": self._content(outputs)} if self.by_content else {}),
             **self.identity,
             "outputs_bytes": {str(path.relative_to(self.folder)): path.stat().st_size for path in outputs},
             "seconds": round(seconds, 2),

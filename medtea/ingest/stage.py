@@ -204,7 +204,8 @@ def run(work: Work, settings: Settings) -> IndexArtefact:
         f"ingest: {len(found)} files found, {len(table)} accepted, {len(refused)} refused (ingest/refused.csv)"
         + (f"; {known} were decoded before" if known else "")
     )
-    stage.finish(by_content=True, found=len(found), accepted=len(table), refused=len(refused))
+    stage.by_content = True
+    stage.finish(found=len(found), accepted=len(table), refused=len(refused))
     return index
 
 

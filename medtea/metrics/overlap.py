@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
@@ -48,6 +50,62 @@ def surface_distance(predicted: ArrayLike, given: ArrayLike) -> NDArray[np.float
     """
     found, truth = _pair(predicted, given)
     return np.array([_one_distance(a, b) for a, b in zip(found, truth, strict=True)], dtype=np.float64)
+
+
+def surface_dice(predicted: ArrayLike, given: ArrayLike, *, tolerance: float) -> NDArray[np.float64]:
+    """Normalised surface distance per image: the share of both outlines that lies within `tolerance` of the other one.
+
+    Args:
+        predicted: Masks, (batch, height, width) or (batch, 1, height, width); what is not 0 is inside.
+        given: Same shape.
+        tolerance: In pixels of the grid; what lies that far apart is as good as agreeing.
+
+    Returns:
+        (batch,) values in [0, 1]. NaN where the given mask is empty; 0 where the prediction of a given mask is.
+
+    Raises:
+        DataError: shapes differ.
+
+    References:
+        Nikolov et al., J Med Internet Res 23(7), 2021 (surface Dice); MONAI's compute_surface_dice.
+    """
+    found, truth = _pair(predicted, given)
+    values = np.where(truth.any(axis=(1, 2)), 0.0, np.nan)
+    both = truth.any(axis=(1, 2)) & found.any(axis=(1, 2))
+    if both.any():
+        pair = (_channelled(found[both]), _channelled(truth[both]))
+        values[both] = compute_surface_dice(*pair, [tolerance], include_background=True).numpy()[:, 0]
+    return values
+
+
+def hausdorff95(predicted: ArrayLike, given: ArrayLike) -> NDArray[np.float64]:
+    """95th percentile of the distance from one outline to the other, the larger of both ways, in pixels of the grid.
+
+    Args:
+        predicted: Masks, (batch, height, width) or (batch, 1, height, width); what is not 0 is inside.
+        given: Same shape.
+
+    Returns:
+        (batch,) values >= 0. NaN where either mask is empty: it has no outline.
+
+    Raises:
+        DataError: shapes differ.
+
+    References:
+        Huttenlocher et al., IEEE TPAMI 15(9), 1993; MONAI's compute_hausdorff_distance.
+    """
+    found, truth = _pair(predicted, given)
+    values = np.full(len(truth), np.nan)
+    both = truth.any(axis=(1, 2)) & found.any(axis=(1, 2))
+    if both.any():
+        pair = (_channelled(found[both]), _channelled(truth[both]))
+        distances = compute_hausdorff_distance(*pair, include_background=True, percentile=95)
+        values[both] = distances.numpy()[:, 0]
+    return values
+
+
+def _channelled(masks: NDArray[np.bool_]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(masks[:, None])).float()
 
 
 def _one_distance(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:

@@ -150,6 +150,8 @@ class SegmenterRow:
     surface_distance_px: float
     implausible: int
     reasons: Mapping[str, int]
+    empty: int = 0
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -313,6 +315,8 @@ def read_segmenter(written: Mapping[str, Any]) -> tuple[SegmenterRow, ...]:
                 surface_distance_px=_number(row["surface_distance_px"]),
                 implausible=int(row["implausible"]),
                 reasons={str(reason): int(count) for reason, count in row["reasons"].items()},
+                empty=int(row.get("empty", 0)),
+                estimates={name: Estimate.from_json(one) for name, one in row.get("estimates", {}).items()},
             )
             for row in written["hospitals"]
         )

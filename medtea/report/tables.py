@@ -155,8 +155,8 @@ def segmenter_table(rows: Sequence[SegmenterRow]) -> Table:
         Column("hospital"),
         Column("radiographs", numeric=True),
         Column("compared", note="given mask; not learnt from", numeric=True),
-        Column("mean Dice", numeric=True),
-        Column("mean surface distance", note="pixels", numeric=True),
+        *(Column(head, note=note, numeric=True) for head, note in MASK_MEASURES.values()),
+        Column("no lung found", note="of the compared", numeric=True),
         Column("implausible masks", numeric=True),
         Column("why"),
     )
@@ -165,14 +165,34 @@ def segmenter_table(rows: Sequence[SegmenterRow]) -> Table:
             Cell(row.hospital),
             Cell(str(row.radiographs)),
             Cell(str(row.compared)),
-            Cell(_plain(row.dice)),
-            Cell(_plain(row.surface_distance_px)),
+            *_masks_compared(row, f"segment/metrics.json#/hospitals/{place}"),
+            Cell(str(row.empty)),
             Cell(str(row.implausible)),
             Cell("; ".join(f"{reason}: {count}" for reason, count in row.reasons.items())),
         )
-        for row in rows
+        for place, row in enumerate(rows)
     )
     return Table("Lung segmenter per hospital", columns, made)
+
+
+MASK_MEASURES = {
+    "dice": ("mean Dice", "n: compared"),
+    "surface_dice": ("normalised surface distance", "share within the tolerance"),
+    "surface_distance_px": ("mean surface distance", "pixels"),
+    "hausdorff95_px": ("95 % Hausdorff distance", "pixels"),
+}
+"""What compares a mask with a given one: heading and small print."""
+
+
+def _masks_compared(row: SegmenterRow, record: str) -> list[Cell]:
+    # A run of an earlier version has means without intervals.
+    plain = {"dice": row.dice, "surface_distance_px": row.surface_distance_px}
+    return [
+        number(row.estimates[name], record=f"{record}/estimates/{name}")
+        if name in row.estimates
+        else Cell(_plain(plain[name]) if name in plain else NOT_COMPUTED)
+        for name in MASK_MEASURES
+    ]
 
 
 def flow_table(flow: pd.DataFrame) -> Table:
@@ -319,6 +339,28 @@ def _with_control(outcome: Outcome) -> Cell:
     return replace(cell, detail=f"{cell.detail}; {control}" if cell.detail else control)
 
 
+def plan_table(costs: Mapping[str, tuple[float, list[str]]], policy: Mapping[str, Any], *, networks: int) -> Table:
+    """What an audit would ask, before it does: of each probe its cost, what it needs and its threshold."""
+    columns = (
+        Column("probe"),
+        Column("passes", note=f"for each radiograph, {networks} networks", numeric=True),
+        Column("threshold", numeric=True),
+        Column("needs"),
+    )
+    rows = [
+        (
+            Cell(name),
+            Cell(f"{cost * networks:g}"),
+            Cell("not judged" if policy.get(name) is None else f"{policy[name]:g}"),
+            Cell("; ".join(needs)),
+        )
+        for name, (cost, needs) in costs.items()
+    ]
+    total = sum(cost for cost, _ in costs.values()) * networks
+    rows.append((Cell("together"), Cell(f"{total:g}"), Cell(""), Cell("")))
+    return Table("The audit's plan", columns, tuple(rows))
+
+
 def verdict_table(outcomes: Sequence[Outcome], audited: Mapping[str, Any]) -> Table:
     """Whether each network passes: a row per method, its verdict, and a column per probe that the policy judges."""
     judged = [outcome for outcome in outcomes if outcome.verdict]
@@ -334,7 +376,7 @@ def verdict_table(outcomes: Sequence[Outcome], audited: Mapping[str, Any]) -> Ta
         )
         for method, verdict in audited.get("verdicts", {}).items()
     )
-    return Table("Verdicts of the audit's policy", tuple(columns), rows if probes else ())
+    return Table("Verdicts of the audit's policy", tuple(columns), rows)
 
 
 def detail_table(probe: str, outcomes: Sequence[Outcome]) -> Table:

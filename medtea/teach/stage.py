@@ -178,7 +178,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefa
         )
         shown = Shown(sorted(teacher.looks_at), radiographs, masks, twins)
         measured = _on_validation(table, learning[parts.validation(False)], network, shown)
-        tracked.metrics({f"{name}/iid_validation": value for name, value in measured.items()})
+        tracked.metrics({f"{name}_iid_validation": value for name, value in measured.items()})
     answers = {f"{name}_iid_validation": value if np.isfinite(value) else None for name, value in measured.items()}
     write_json(
         artefact.card,

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from monai.metrics import compute_average_surface_distance
-from oracles.slow_metrics import surface_distance_by_pairs
+from oracles.slow_metrics import outline_distances, surface_distance_by_pairs
 
 from medtea.core.errors import DataError
-from medtea.metrics.overlap import dice, surface_distance
+from medtea.metrics.overlap import dice, hausdorff95, surface_dice, surface_distance
 
 
 def blobs(seed, n=6, side=14):
@@ -71,3 +71,45 @@ def test_shapes_that_differ_are_refused():
         dice(blobs(1, n=2), blobs(1, n=3))
     with pytest.raises(DataError, match=r"give \(batch, height, width\)"):
         surface_distance(blobs(1)[0], blobs(1)[0])
+
+
+# --- normalised surface distance and the Hausdorff distance
+
+
+def solid(seed, n=5, side=24):
+    """Solid shapes away from the edge, each an ellipse of its own."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    centres, radii = generator.uniform(9, 14, (n, 2)), generator.uniform(4, 7, (n, 2))
+    both = zip(centres, radii, strict=True)
+    return np.array([((y - c[0]) / r[0]) ** 2 + ((x - c[1]) / r[1]) ** 2 < 1 for c, r in both])
+
+
+def test_the_share_within_the_tolerance_and_the_far_percentile_are_those_of_all_pairs_of_border_pixels():
+    first, second = solid(1), solid(2)
+    for one, other, share, far in zip(
+        first, second, surface_dice(first, second, tolerance=1.5), hausdorff95(first, second), strict=True
+    ):
+        there, back = outline_distances(one, other)
+        assert share == pytest.approx(np.mean(np.concatenate([there, back]) <= 1.5), abs=1e-6)
+        assert far == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), abs=1e-4)
+
+
+def test_a_moved_square_by_hand():
+    # moved by three: 3 is as far as any border pixel gets, and with that tolerance all agree
+    first, second = square(2, 2, 5, size=16), square(5, 2, 5, size=16)
+    assert hausdorff95(first, second)[0] == 3
+    assert surface_dice(first, second, tolerance=3)[0] == 1
+    assert surface_dice(first, second, tolerance=0)[0] < 0.5
+    np.testing.assert_allclose(surface_dice(first, first, tolerance=0), 1)
+    np.testing.assert_allclose(hausdorff95(first, first), 0)
+
+
+def test_a_mask_that_is_empty_is_a_failure_or_has_no_answer():
+    empty, full = square(0, 0, 0), square(2, 2, 4)
+    assert surface_dice(empty, full, tolerance=1)[0] == 0
+    assert np.isnan(surface_dice(full, empty, tolerance=1)[0])
+    assert np.isnan(hausdorff95(empty, full)[0])
+    assert np.isnan(hausdorff95(full, empty)[0])
+    mixed = surface_dice(np.concatenate([empty, full]), np.concatenate([full, full]), tolerance=1)
+    np.testing.assert_allclose(mixed, [0, 1])

@@ -181,6 +181,16 @@ def segmenter_json(groups=None):
             "measured": 40 if role == "iid" else 0,
             "dice": 0.95 if role == "iid" else None,
             "surface_distance_px": 0.8 if role == "iid" else None,
+            "empty": place,
+            "estimates": {
+                name: estimate(value, 0.03, n=40, positive=None) if role == "iid" else no_answer(0, None)
+                for name, value in (
+                    ("dice", 0.95),
+                    ("surface_dice", 0.97),
+                    ("surface_distance_px", 0.8),
+                    ("hausdorff95_px", 0.99),
+                )
+            },
         }
         for place, (group, role) in enumerate((groups or GROUPS).items())
     ]

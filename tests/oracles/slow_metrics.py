@@ -60,6 +60,15 @@ def surface_distance_by_pairs(predicted, given):
     return sum(distances) / len(distances)
 
 
+def outline_distances(predicted, given):
+    """Of every border pixel the distance to the nearest one of the other border: there, and back."""
+    borders = [_border(predicted), _border(given)]
+    return [
+        np.array([min(math.dist(pixel, other) for other in there) for pixel in here])
+        for here, there in (borders, borders[::-1])
+    ]
+
+
 def _border(mask):
     height, width = mask.shape
     inside = {(y, x) for y in range(height) for x in range(width) if mask[y, x]}

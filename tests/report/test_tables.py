@@ -127,7 +127,8 @@ def test_flow_refused_and_segmenter_tables_show_the_counts():
     assert row(refused_table(made.refused), "no pixels") == ["no pixels", "1", "1", "1"]
     assert refused_table(pd.DataFrame()).rows == ()
     segmenter = segmenter_table(read_segmenter(segmenter_json()))
-    assert row(segmenter, "north")[2:6] == ["40", "0.95", "0.80", "0"]
+    assert row(segmenter, "north")[2:5] == ["40", "0.95 (0.92 to 0.97)", "0.97 (0.94 to 0.99)"]
+    assert row(segmenter, "north")[7:9] == ["0", "0"]
     assert row(segmenter, "east")[2:5] == ["0", "no answer", "no answer"]
 
 

@@ -132,14 +132,23 @@ def test_a_size_that_cannot_be_halved_is_said_before_training(work: Work) -> Non
 def test_the_mean_has_no_answer_without_a_surface() -> None:
     listing = pd.DataFrame(
         {
-            "hospital": ["a", "a"],
-            "plausible": [True, False],
-            "reason": ["", "no lung was found"],
-            "dice": ["0.5000", "0.0000"],
-            "surface_distance_px": ["2.0000", ""],
+            "hospital": ["a", "a", "a"],
+            "patient": ["p", "q", "r"],
+            "plausible": [True, False, True],
+            "reason": ["", "no lung was found", ""],
+            "dice": ["0.5000", "0.0000", "1.0000"],
+            "surface_dice": ["0.6000", "0.0000", "0.9000"],
+            "surface_distance_px": ["2.0000", "", "1.0000"],
+            "hausdorff95_px": ["4.0000", "", "2.0000"],
         }
     )
-    (found,) = by_hospital(listing, listing, np.array([], dtype=int))["hospitals"]
-    assert found["dice"] == 0.25, "an empty mask counts as a dice of 0"
-    assert found["surface_distance_px"] == 2.0, "and has no distance"
+    (found,) = by_hospital(listing, listing, np.array([], dtype=int), seed=0)["hospitals"]
+    assert found["dice"] == 0.5, "an empty mask counts as a dice of 0"
+    assert found["surface_distance_px"] == 1.5, "and has no distance"
     assert found["reasons"] == {"no lung was found": 1}
+    assert found["empty"] == 1
+    estimates = found["estimates"]
+    assert (estimates["dice"]["value"], estimates["dice"]["n"]) == (0.5, 3)
+    assert estimates["dice"]["low"] < 0.5 < estimates["dice"]["high"]
+    assert estimates["surface_dice"]["value"] == pytest.approx(0.5)
+    assert (estimates["hausdorff95_px"]["value"], estimates["hausdorff95_px"]["n"]) == (3.0, 2)

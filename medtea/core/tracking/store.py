@@ -25,6 +25,7 @@ ARTEFACTS = "mlartifacts"
 STATE = "tracking.json"
 
 PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"
+_KIND = "mlflow.experimentKind"
 _PARAMS_PER_CALL, _METRICS_PER_CALL = 100, 1000  # MLflow's limits
 
 # MLflow would fill these with the account's name and the program's path; a hospital's machine keeps its own
@@ -81,9 +82,11 @@ def write_state(folder: Path, run_id: str, status: str) -> None:
 
 
 def experiment_of(client: Client, name: str, *, location: str | None = None) -> str:
-    """The id of the experiment of that name, created where there is none."""
+    """The id of the experiment of that name, created where there is none; MLflow's pages open it with its charts."""
     found = client.get_experiment_by_name(name)
-    return str(found.experiment_id if found else client.create_experiment(name, artifact_location=location))
+    if found:
+        return str(found.experiment_id)
+    return str(client.create_experiment(name, artifact_location=location, tags={_KIND: "custom_model_development"}))
 
 
 def children(client: Client, run_id: str, experiment_id: str) -> list[Run]:
