@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from medtea.core.errors import DataError
 from medtea.data import pictures, volumes
 from medtea.data.choices import Choices
+from medtea.data.dicom.header import without_preamble
 from medtea.data.facts import Facts, Reading
 from medtea.data.geometry import Geometry
 from medtea.data.pixels import USUAL, read_dicom
@@ -109,7 +110,8 @@ def load_radiograph(path: Path, choices: Choices, *, inverted: bool = False, mod
     elif pictures.is_jsrt(path):
         pixels = pictures.read_jsrt(path)
     else:
-        raise DataError("The file is none of DICOM, PNG, JPEG, TIFF, NIfTI, MetaImage and NRRD.")
+        unknown = "The file is none of DICOM, PNG, JPEG, TIFF, NIfTI, MetaImage and NRRD."
+        raise DataError(without_preamble(path) or unknown)
     return _without_header(1 - pixels if inverted else pixels, choices, spacing)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import nibabel
@@ -9,11 +10,13 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 from PIL import Image
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medtea.core.errors import DataError
 from medtea.data.dicom_files import VENDORS, write_radiograph
 from medtea.data.monai_reader import RadiographReader
-from medtea.data.reader import read_mask, read_radiograph
+from medtea.data.pixels import open_dicom
+from medtea.data.reader import read, read_mask, read_radiograph
 
 
 def made_picture() -> np.ndarray:
@@ -162,3 +165,23 @@ def test_a_mask_is_true_from_half_its_largest_value(tmp_path: Path, top: int) ->
 def test_a_mask_of_zeros_is_empty(tmp_path: Path) -> None:
     Image.new("L", (20, 20), 0).save(tmp_path / "mask.png")
     assert not read_mask(tmp_path / "mask.png").any()
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize("meta", [False, True])
+def test_dicom_without_a_preamble_is_refused_for_that(tmp_path: Path, implicit: bool, meta: bool) -> None:
+    write_radiograph(
+        tmp_path / "x", np.random.default_rng(0).random((32, 32)), vendor=VENDORS[0], patient="p", study="s"
+    )
+    dataset = pydicom.dcmread(tmp_path / "x")
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    whole = io.BytesIO()
+    pydicom.dcmwrite(whole, dataset, implicit_vr=implicit, little_endian=True, enforce_file_format=True)
+    begin = 132 if meta else 144 + int.from_bytes(whole.getvalue()[140:144], "little")
+    (tmp_path / "cut").write_bytes(whole.getvalue()[begin:])
+    for opened in (read, open_dicom):
+        with pytest.raises(DataError, match=r"DICOM without its preamble .*dcmconv"):
+            opened(tmp_path / "cut")
+    (tmp_path / "text").write_bytes(b"Sehr geehrte Damen und Herren, anbei der Befund.")
+    with pytest.raises(DataError, match="none of DICOM"):
+        read(tmp_path / "text")

@@ -214,7 +214,7 @@ def test_a_tree_that_cannot_be_written_is_read_and_stays_as_it_is(tmp_path: Path
 # What the files of the shared folder are refused for, by a part of their names: every kind that its index tells of.
 REASONS = {
     "ExplVR_BigEndNoMeta": "the prefix DICM is missing",
-    "JLSL_RGB_ILV0": "the prefix DICM is missing",
+    "JLSL_RGB_ILV0": "DICOM without its preamble",
     "DICOMDIR-nooffset": "The file is a DICOMDIR",
     "DICOMDIR-bigEnd": "The file is a DICOMDIR",
     "nested_priv_SQ": "Modality (0008,0060) is missing",

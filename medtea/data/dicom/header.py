@@ -30,6 +30,10 @@ TERMS = frozenset(
 )
 
 
+FIRST_VRS, LONGEST_FIRST = {b"UL", b"CS", b"UI", b"SH", b"LO", b"DA", b"TM"}, 256
+"""Of the first element of a file: with explicit VR its type, with implicit VR its length."""
+
+
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
     """Within it pydicom neither warns nor logs: its warnings quote values of the header, names among them."""
@@ -57,9 +61,22 @@ def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
         try:
             return pydicom.dcmread(path, stop_before_pixels=header_only)
         except InvalidDicomError:
-            raise DataError("The file is not DICOM: the prefix DICM is missing after the preamble.") from None
+            raise DataError(without_preamble(path) or NO_PREFIX) from None
         except Exception as problem:  # a damaged file makes pydicom raise almost any kind
             raise DataError(f"The DICOM header cannot be read ({type(problem).__name__}).") from None
+
+
+NO_PREFIX = "The file is not DICOM: the prefix DICM is missing after the preamble."
+
+
+def without_preamble(path: Path) -> str:
+    """Why a file is refused that begins as DICOM does behind its preamble (PS3.10 7.1); "" where it does not."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    group, length = start[:2], int.from_bytes(start[4:8], "little")
+    if len(start) < 8 or group not in (b"\2\0", b"\x08\0") or not (start[4:6] in FIRST_VRS or length < LONGEST_FIRST):
+        return ""
+    return "The file is DICOM without its preamble and the prefix DICM; dcmtk's dcmconv writes it anew with both."
 
 
 def shown(value: object) -> str:
