@@ -20,6 +20,7 @@ import ingest
 import loader
 import lrp_step
 import maps
+import report
 
 from medtea.core.work import read_json, write_json, write_text
 
@@ -32,6 +33,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "loader": loader.rows,
     "inference": inference.rows,
     "ingest": ingest.rows,
+    "report": report.rows,
 }
 UNMEASURED = "Not measured yet."
 

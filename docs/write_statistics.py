@@ -197,9 +197,12 @@ def told(found: dict[str, Any]) -> str:
     """When, where and with what the numbers were taken."""
     made = found["made_with"]
     machine, versions = made["machine"], made["versions"]
+    missing = len(SETTINGS) - len(found["results"])
+    rest = f" **{missing} of {len(SETTINGS)} settings are not measured yet.**" if missing else ""
     return (
         f"{made['date']}, {machine['processor']}, numpy {versions.get('numpy', np.__version__)}, medtea "
-        f"{versions['medtea']}, commit {made['commit']}, seed {found['seed']}: {found['studies']:,} studies per row."
+        f"{versions['medtea']}, commit {made['commit']}, seed {found['seed']}: "
+        f"{found['studies']:,} studies per row.{rest}"
     )
 
 

@@ -23,8 +23,9 @@ from medtea.training.networks import head_of
 REPOSITORY = Path(__file__).parents[1]
 FOLDER = REPOSITORY / "benchmarks"
 PAGE = REPOSITORY / "docs" / "performance.md"
-MEASURED = ("lrp_step", "maps", "loader", "inference", "ingest")
-QUICK = [*MEASURED[:-1], pytest.param("ingest", marks=pytest.mark.slow)]  # half a minute: it starts many processes
+MEASURED = ("lrp_step", "maps", "loader", "inference", "ingest", "report")
+# Ingest takes half a minute: it starts many processes.
+QUICK = [pytest.param(name, marks=[pytest.mark.slow] * (name == "ingest")) for name in MEASURED]
 CPU = torch.device("cpu")
 
 
@@ -210,7 +211,7 @@ def test_the_results_are_of_a_whole_run(name: str, benchmarks: dict[str, ModuleT
     if not (FOLDER / "results" / f"{name}.json").is_file():
         pytest.skip("nobody has measured it yet, and the page says so")
     found = read_json(FOLDER / "results" / f"{name}.json")
-    fewest = {"maps": benchmarks["maps"].REPEATS, "ingest": benchmarks["ingest"].ROUNDS}
+    fewest = {"maps": benchmarks["maps"].REPEATS, "ingest": benchmarks["ingest"].ROUNDS, "report": 2}
     assert not found["quick"]
     assert found["rounds"] >= fewest.get(name, 20)
 

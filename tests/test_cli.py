@@ -278,6 +278,10 @@ def test_a_file_of_predictions_becomes_a_page_that_shows_names_as_text(medtea: M
     page = (run / "report" / "report.html").read_text()
     assert "&lt;script&gt;x&lt;/script&gt;" in page
     assert "<script>x" not in page
+    assert "is the word of whoever gave the file" in page
+    assert "nobody looked for radiographs that are nearly one picture" in page
+    for claim in ("Heatmaps show", "The loader hands over", "No two radiographs", "plausible lung mask"):
+        assert claim not in page, claim
     for file in run.rglob("*"):
         if file.is_file() and file.name != "settings.yaml":  # the user's own, which knows where the file is
             assert not [word for word in (b"Zimmermann", b"Beekeeper") if word in file.read_bytes()], file.name

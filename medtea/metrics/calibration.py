@@ -88,6 +88,8 @@ def recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
     """
     label, value = checked(labels, logits)
     positive = int(label.sum())
+    if not label.size:
+        return Recalibration(NAN, NAN, 0, 0, "there are no validation radiographs")
     if not has_both_classes(label):
         return Recalibration(NAN, NAN, label.size, positive, "the validation radiographs have one class only")
     if np.ptp(value) == 0:

@@ -20,7 +20,7 @@ from medtea.metrics.estimates import BOOTSTRAP, Estimate, without_interval
 from medtea.metrics.intervals import REPLICATES
 
 Floats = NDArray[np.float64]
-MOST_CELLS = 1000
+MOST_CELLS = 400
 """Values told apart in a resample; more are gathered in this many of equal counts, at their mean."""
 BLOCK = 4_000_000  # entries of one block of draws (32 MB)
 

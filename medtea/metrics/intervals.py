@@ -13,7 +13,9 @@ is perfect the interval would have no width: that no error was seen does not say
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,11 +23,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from medtea.core.errors import DataError
 from medtea.metrics.estimates import BOOTSTRAP, Estimate, without_interval
-from medtea.metrics.weighted import Floats, Statistic, mean_of
+from medtea.metrics.weighted import Floats, Statistic, Weights, mean_of
 
 REPLICATES = 2000
-# Entries of one block of weights (32 MB): bounds memory without a change in the draws.
-BLOCK = 4_000_000
+# Counts in one block (50 MB; eight times that for a statistic that takes float64): bounds memory.
+BLOCK = 50_000_000
+# Patients drawn in one go: their counts stay in the processor's cache.
+CACHED = 50_000
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,8 @@ class Drawn:
         everyone, places, strata = _patients_and_strata(_checked_groups(groups))
         blocks = []
         for counts in _drawn_counts(strata, everyone, replicates, _widest(groups), generator):
-            blocks.append([g.statistic.compute(counts[:, rows]) for g, rows in zip(groups, places, strict=True)])
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy and scipy let go of the interpreter's lock
+                blocks.append(list(pool.map(_computed, groups, [counts] * len(groups), places)))
         return cls(groups, np.concatenate(blocks, axis=1), seed)
 
     def mean(self, first: Sequence[int], less: Sequence[int] = (), *, draw_groups: bool = False) -> Estimate:
@@ -180,7 +185,7 @@ def _estimate(
         return _with_interval(found, np.empty(0))
     blocks = []
     for counts in _drawn_counts(strata, everyone, replicates, _widest(groups), generator):
-        blocks.append(combine([g.statistic.compute(counts[:, rows]) for g, rows in zip(groups, places, strict=True)]))
+        blocks.append(combine([_computed(g, counts, rows) for g, rows in zip(groups, places, strict=True)]))
     ends = groups[0].statistic.ends if len(groups) == 1 else ()
     return _with_interval(found, np.concatenate(blocks), ends)
 
@@ -237,17 +242,27 @@ def _patients_and_strata(
 
 def _drawn_counts(
     strata: Sequence[NDArray[np.int64]], everyone: int, replicates: int, widest: int, generator: np.random.Generator
-) -> Iterator[Floats]:
-    # How often each patient was drawn, (block, everyone) at a time.
+) -> Iterator[Weights]:
+    # How often each patient was drawn, (block, everyone) at a time, a patient's replicates side by side: a row of a
+    # statistic then adds up whole lines of memory. Nobody is drawn more often than there are patients to draw.
     block = max(1, BLOCK // max(widest, everyone, 1))
     for start in range(0, replicates, block):
-        rows = min(block, replicates - start)
-        counts = np.zeros(rows * everyone)
+        counts = np.empty((min(block, replicates - start), everyone), dtype=np.uint8)
         for members in strata:
-            drawn = members[generator.integers(0, members.size, (rows, members.size))]
-            drawn += everyone * np.arange(rows)[:, None]
-            counts += np.bincount(drawn.ravel(), minlength=counts.size)
-        yield counts.reshape(rows, everyone)
+            together = max(1, CACHED // members.size)
+            for first in range(0, len(counts), together):
+                part = counts[first : first + together]
+                drawn = generator.integers(0, members.size, (len(part), members.size))
+                drawn += members.size * np.arange(len(part))[:, None]
+                part[:, members] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        yield np.ascontiguousarray(counts.T).T
+
+
+def _computed(group: Group, counts: Weights, rows: NDArray[np.int64]) -> Floats:
+    # Each patient once and in order is the usual case, and needs no copy.
+    in_order = rows.size == counts.shape[1] and np.array_equal(rows, np.arange(rows.size))
+    weights = counts if in_order else np.take(counts.T, rows, axis=0).T
+    return group.statistic.compute(weights if group.statistic.takes_counts else weights.astype(np.float64))
 
 
 def _answered_mean(patients: Sequence[str], values: Floats) -> tuple[Sequence[str], Statistic]:

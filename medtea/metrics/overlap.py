@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
@@ -74,7 +78,8 @@ def surface_dice(predicted: ArrayLike, given: ArrayLike, *, tolerance: float) ->
     both = truth.any(axis=(1, 2)) & found.any(axis=(1, 2))
     if both.any():
         pair = (_channelled(found[both]), _channelled(truth[both]))
-        values[both] = compute_surface_dice(*pair, [tolerance], include_background=True).numpy()[:, 0]
+        with _quiet():
+            values[both] = compute_surface_dice(*pair, [tolerance], include_background=True).numpy()[:, 0]
     return values
 
 
@@ -99,9 +104,18 @@ def hausdorff95(predicted: ArrayLike, given: ArrayLike) -> NDArray[np.float64]:
     both = truth.any(axis=(1, 2)) & found.any(axis=(1, 2))
     if both.any():
         pair = (_channelled(found[both]), _channelled(truth[both]))
-        distances = compute_hausdorff_distance(*pair, include_background=True, percentile=95)
+        with _quiet():
+            distances = compute_hausdorff_distance(*pair, include_background=True, percentile=95)
         values[both] = distances.numpy()[:, 0]
     return values
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # MONAI 1.6 warns of an argument that it hands on itself.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)
+        yield
 
 
 def _channelled(masks: NDArray[np.bool_]) -> torch.Tensor:

@@ -107,6 +107,11 @@ class Metrics:
         return dict(sorted(roles.items(), key=lambda item: {"iid": 0, "ood": 2}.get(item[1], 1)))
 
     @property
+    def are_given(self) -> bool:
+        """Whether these are predictions made elsewhere alone: of no method it is known what it saw."""
+        return bool(self.methods) and not any(method.sees for method in self.methods)
+
+    @property
     def names(self) -> list[str]:
         """Methods in the order in which they are shown."""
         return list(dict.fromkeys([method.name for method in self.methods] + [score.method for score in self.scores]))

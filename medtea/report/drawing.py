@@ -102,9 +102,9 @@ def inline(svg: str) -> str:
 
 
 def picture_uri(pixels: NDArray[np.float64]) -> str:
-    """Pixels in [0, 1], (height, width, 3), as a WebP picture in a data URI: a tenth of a PNG, and no less to see."""
+    """Pixels in [0, 1], (height, width, 3), as a WebP picture in a data URI: a tenth of a PNG."""
     written = io.BytesIO()
-    Image.fromarray((pixels * 255).round().astype(np.uint8)).save(written, format="WEBP", quality=88)
+    Image.fromarray((pixels * 255).round().astype(np.uint8)).save(written, format="WEBP", quality=75)
     return f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode()}"
 
 

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ from medtea.report.tables import NOT_COMPUTED, tag
 FOREST = (0.24, 0.67)  # where the forest's axis begins and ends, as shares of the width; words on either side
 # Relevance beyond this quantile of |R| has the full colour, so that one pixel does not bleach the rest.
 FULL_COLOUR = 0.995
+SIDE = 140
+"""Of a panel in a montage's file, in its own units."""
 
 
 def forest_plot(metrics: Metrics) -> str:
@@ -178,18 +181,28 @@ def strip(title: str, pictures: Sequence[Picture]) -> PanelRow:
 
 def montage_svg(pictures: Sequence[Picture]) -> str:
     """The montage as one SVG file, for the figures folder and for tracking."""
-    rows = montage(pictures)
-    width = max((len(row.panels) for row in rows), default=1)
-    with sheet(1.6 * width, 1.95 * max(len(rows), 1)) as figure:
-        grid = figure.subplots(max(len(rows), 1), width, squeeze=False)
-        for axes in grid.flat:
-            axes.axis("off")
-        for line, row, picture in zip(grid, rows, pictures, strict=False):
-            shown = [_grey(picture.image)] + [overlay(picture.image, m, _limit(m)) for m in picture.maps.values()]
-            for axes, panel, pixels in zip(line, row.panels, shown, strict=False):
-                axes.imshow(pixels)
-                axes.set_title(f"{panel.title}\n{row.title}", fontsize=6)
-        return to_svg(figure, "montage", "Radiographs with heatmaps", "; ".join(row.title for row in rows))
+    return panels_svg(montage(pictures))
+
+
+def panels_svg(rows: Sequence[PanelRow]) -> str:
+    """Rows of panels as one SVG file of its own; SIDE units a panel, its row's words and its own above it."""
+    wide, high = SIDE + 10, SIDE + 40
+    parts = []
+    for line, row in enumerate(rows):
+        parts.append(f'<text x="0" y="{line * high + 12}" font-weight="bold">{escape(row.title)}</text>')
+        for place, one in enumerate(row.panels):
+            scale = SIDE / max(one.width, one.height)
+            parts.append(f'<g transform="translate({place * wide} {line * high + 32})">')
+            parts.append(f'<text y="-5">{escape(one.title)}</text><g transform="scale({scale:g})">')
+            parts.append(f'<image href="{one.uri}" width="{one.width}" height="{one.height}"/>')
+            parts.append(f'<path d="{one.outline}" fill="none" stroke="#ffe9a8" stroke-width="{1 / scale:g}"/></g></g>')
+    width = wide * max((len(row.panels) for row in rows), default=1)
+    told = escape("; ".join(row.title for row in rows) or "none")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {max(1, high * len(rows))}" role="img" '
+        f'font-family="system-ui, sans-serif" font-size="11" fill="#1b2430">'
+        f"<title>Radiographs with heatmaps</title><desc>{told}</desc>{''.join(parts)}</svg>"
+    )
 
 
 def overlay(image: NDArray[Any], heatmap: NDArray[Any], limit: float) -> NDArray[np.float64]:

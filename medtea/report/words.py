@@ -60,9 +60,20 @@ def limits(contents: Contents) -> list[str]:
     sentences += [
         "An interval says how the number would vary with other patients of the same hospitals. It does not hold what "
         "another training run (another seed) would have given, and is a little narrow when patients are few.",
-        "Thresholds were chosen on validation patients of the hospitals seen in training and carried over.",
-        "Heatmaps show what the network's output was computed from; they do not show that it was right, or why.",
     ]
+    if any(not math.isnan(score.threshold) for score in metrics.scores):
+        sentences.append(
+            "Thresholds were chosen on validation patients of the hospitals seen in training and carried over."
+        )
+    if metrics.are_given:
+        sentences.append(
+            "The predictions were made elsewhere, and no image was read here: that no training or selection step saw "
+            "the hospitals called OOD is the word of whoever gave the file."
+        )
+    else:
+        sentences.append(
+            "Heatmaps show what the network's output was computed from; they do not show that it was right, or why."
+        )
     return sentences + list(contents.notes)
 
 

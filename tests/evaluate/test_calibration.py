@@ -82,7 +82,7 @@ def test_without_validation_rows_there_is_no_after_and_it_says_why(scores: pd.Da
     assert entry(found, "tea")["before"]["slope"]["value"] is not None
     decided = entry(found, "tea", key="decision_curves")
     assert decided["net_benefit"] is None
-    assert "one class only" in decided["reason"]
+    assert "no validation radiographs" in decided["reason"]
 
 
 def test_a_hospital_of_one_class_or_ranked_perfectly_has_no_slope_and_says_why(scores: pd.DataFrame) -> None:

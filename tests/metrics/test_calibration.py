@@ -206,7 +206,11 @@ def test_a_perfectly_ranked_validation_set_recalibrates_all_the_same() -> None:
 
 @pytest.mark.parametrize(
     ("labels", "logits", "reason"),
-    [([1, 1], [0.0, 1.0], "one class only"), ([0, 1], [0.5, 0.5], "the same score"), ([], [], "one class only")],
+    [
+        ([1, 1], [0.0, 1.0], "one class only"),
+        ([0, 1], [0.5, 0.5], "the same score"),
+        ([], [], "no validation radiographs"),
+    ],
 )
 def test_what_cannot_be_recalibrated_says_why(labels, logits, reason) -> None:
     found = recalibration(labels, logits)

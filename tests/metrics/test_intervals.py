@@ -357,7 +357,7 @@ def coverage(studies, replicates, *, patients, gap=1.2, spread=1.0, of_patients=
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     # 300 studies: a standard error of 1.3 %, three of them on either side of 95 %, less 1 % for the small sample.
-    assert 0.90 <= coverage(300, 300, patients=80) <= 0.99
+    assert 0.90 <= coverage(150, 200, patients=80) <= 0.99
 
 
 def test_resampling_radiographs_instead_of_patients_holds_it_far_less_often():
@@ -367,6 +367,8 @@ def test_resampling_radiographs_instead_of_patients_holds_it_far_less_often():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("patients", "expected"), [(30, 0.93), (60, 0.93), (300, 0.94)])
-def test_coverage_in_two_thousand_simulated_studies_is_what_the_docstring_says(patients, expected):
+def test_the_bootstraps_coverage_in_two_thousand_simulated_studies_is_a_little_low_with_few_patients(
+    patients, expected
+):
     # Three standard errors of 0.57 % on either side.
     assert coverage(2000, 400, patients=patients) == pytest.approx(expected, abs=0.017)

@@ -138,5 +138,5 @@ def test_the_montage_as_a_file_is_svg_with_its_pictures_inside():
     tree = ElementTree.fromstring(montage_svg(contents().pictures[:2]))
     images = list(tree.iter(f"{SVG}image"))
     assert len(images) == 10
-    assert all(node.get(f"{XLINK}href").startswith("data:image/png") for node in images)
+    assert all(node.get("href").startswith("data:image/webp") for node in images)
     assert ElementTree.fromstring(montage_svg(())) is not None

@@ -52,7 +52,7 @@ def blocks(contents: Contents) -> Sequence[Block]:
     tables = [_table(found["entries"], state) for state in STATES]
     said = [*_reasons(found), *_moves(found)]
     return [
-        Text(LOGITS),
+        *([] if contents.metrics.are_given else [Text(LOGITS)]),
         Beside(plots),
         *tables,
         *([Points(tuple(said))] if said else []),

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from medtea.report.blocks import Block, Fold, Gallery, Heading, Numbers, Text
 from medtea.report.contents import Contents, Picture
-from medtea.report.figures import montage, montage_svg
+from medtea.report.figures import montage, panels_svg
 
 TITLE = "Explanations"
 PLACE = 600
@@ -47,7 +47,7 @@ def _gallery(name: str, caption: str, pictures: Sequence[Picture]) -> Gallery:
         name,
         caption,
         rows,
-        montage_svg(pictures),
+        panels_svg(rows),
         Numbers(
             ("radiograph", "shown", "note"),
             tuple((row.title, panel.title, panel.note) for row in rows for panel in row.panels),

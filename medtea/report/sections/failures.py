@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from medtea.report.blocks import Block, Fold, Gallery, Heading, Numbers, Text
 from medtea.report.contents import Contents, Failure, Picture
-from medtea.report.figures import montage_svg, strip
+from medtea.report.figures import panels_svg, strip
 from medtea.report.tables import Cell, Column, Table
 
 TITLE = "Failures: sure and wrong"
@@ -56,11 +56,12 @@ def _pictures(failures: Sequence[Failure]) -> Gallery:
         if one.image is not None
     ]
     of_groups = {one.group: [other for other in pictures if other.group == one.group] for one in pictures}
+    rows = tuple(strip(group, of_group) for group, of_group in of_groups.items())
     return Gallery(
         "failures",
         f"The surest errors of {failures[0].method}",
-        tuple(strip(group, of_group) for group, of_group in of_groups.items()),
-        montage_svg(pictures),
+        rows,
+        panels_svg(rows),
         Numbers(
             ("radiograph", "hospital", "method", "label", "score"),
             tuple((one.radiograph, one.group, one.method, one.label, one.score) for one in failures),

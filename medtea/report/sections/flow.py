@@ -19,6 +19,8 @@ NOT_FRONTAL = ("frontal", "lateral")  # words in a reason of refusal that speak 
 
 def blocks(contents: Contents) -> Sequence[Block]:
     """The steps, and the reasons; nothing where the run does not say."""
+    if contents.metrics.are_given:
+        return [given_table(contents)]
     refused = refused_table(contents.refused)
     if contents.flow.empty and not refused.rows:
         return []
@@ -41,6 +43,19 @@ def steps_table(contents: Contents) -> Table:
     columns = [Column("hospital"), *(Column(head, numeric=True) for head in heads), Column("patients", numeric=True)]
     rows = tuple(_row(contents, place) for place in range(len(contents.flow)))
     return Table("Radiographs per hospital and step; patients of those labelled", tuple(columns), rows)
+
+
+def given_table(contents: Contents) -> Table:
+    """Of predictions made elsewhere: no image was read, and a wrong row of the file has ended the command."""
+    heads = ("radiographs in the file", "of training or validation", "in results", "patients")
+    rows = []
+    for place, flow in contents.flow.reset_index(drop=True).iterrows():
+        part = contents.table[contents.table["hospital"].eq(str(flow["hospital"]))]
+        counts = (int(learned_from(part).sum()), int(tested_on(part).sum()), part["patient"].nunique())
+        found = Cell(f"{int(str(flow['found'])):,}", record=f"cohort/flow.csv#/{place}/found")
+        rows.append((Cell(str(flow["hospital"]), _tag(part)), found, *(Cell(f"{count:,}") for count in counts)))
+    columns = (Column("hospital"), *(Column(head, numeric=True) for head in heads))
+    return Table("Radiographs and patients per hospital", columns, tuple(rows))
 
 
 def _row(contents: Contents, place: int) -> tuple[Cell, ...]:

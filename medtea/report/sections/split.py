@@ -68,6 +68,8 @@ def _labels(table: pd.DataFrame, roles: dict[str, str]) -> Table:
 
 def _duplicates(contents: Contents) -> list[Block]:
     pairs = contents.duplicates
+    if contents.metrics.are_given:
+        return [Text("No image was read, so nobody looked for radiographs that are nearly one picture.", small=True)]
     if pairs.empty:
         return [Text("No two radiographs are nearly one picture.", small=True)] if len(contents.table) else []
     true = {"True", "true", "1"}
