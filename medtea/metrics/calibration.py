@@ -244,8 +244,8 @@ def smooth_ece_estimate(rows: Sampled, by_chance: float) -> Estimate:
     """Smooth ECE with its percentile interval, which reaches to 0 where the value is not beyond `by_chance`.
 
     An error that cannot be negative is never 0 in a sample, and larger again in a resample: without that rule the
-    interval of scores that are calibrated would never hold their 0. In seven settings of 250 simulated studies (150 and 600
-    radiographs, calibrated or not) it held the truth in 93.6 to 96.4 %.
+    interval of scores that are calibrated would never hold their 0. In seven settings of 250 simulated studies (150 and
+    600 radiographs, calibrated or not) it held the truth in 93.6 to 96.4 %.
     """
     found = rows.estimate(smooth_ece)
     return replace(found, low=0.0) if found.has_interval and found.value <= by_chance else found
