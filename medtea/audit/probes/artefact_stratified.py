@@ -60,7 +60,7 @@ class Probe:
                 continue
             rows = np.flatnonzero(np.isin(values, strata))
             patients = [group.patients[row] for row in rows]
-            within = within_site_auroc_of(group.labels[rows], scores[rows], values[rows])
+            within = within_site_auroc_of(group.labels[rows], scores[rows], values[rows].tolist())
             owed = _less(auroc_of(group.labels[rows], scores[rows]), within)
             found[column] = (
                 bootstrap_by_patient(patients, owed, generator=generator),

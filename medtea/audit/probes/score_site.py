@@ -44,7 +44,7 @@ class Probe:
         hospitals = np.concatenate([[one.hospital] * len(one) for one in group])
         # a pseudonym may stand for two people at two hospitals
         patients = [f"{one.hospital}/{patient}" for one in group for patient in one.patients]
-        within, pooled = within_site_auroc_of(labels, scores, hospitals), auroc_of(labels, scores)
+        within, pooled = within_site_auroc_of(labels, scores, hospitals.tolist()), auroc_of(labels, scores)
         owed = Statistic(
             lambda weights: pooled.compute(weights) - within.compute(weights), len(labels), int(labels.sum())
         )
