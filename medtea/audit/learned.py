@@ -14,9 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medtea.metrics.classification import NO_ANSWER
+from medtea.metrics.delong import auroc_interval, placed
 from medtea.metrics.estimates import Estimate
-from medtea.metrics.intervals import bootstrap_by_patient
-from medtea.metrics.weighted import auroc_of
 
 Array = NDArray[Any]
 FOLDS = 5
@@ -61,15 +60,13 @@ def reduced(pictures: Array, side: int) -> NDArray[np.float32]:
     return np.asarray(small, dtype=np.float32).reshape(len(small), side * side)
 
 
-def auroc_by_patient(
-    patients: Sequence[str], classes: Array, scores: Array, generator: np.random.Generator
-) -> Estimate:
-    """AUROC of the rows that have a score, with its interval; no answer where none has."""
+def auroc_by_patient(patients: Sequence[str], classes: Array, scores: Array) -> Estimate:
+    """AUROC of the rows that have a score, with its interval by patient; no answer where none has."""
     known = np.isfinite(scores)
     if not known.any():
         return Estimate(NO_ANSWER, NO_ANSWER, NO_ANSWER, 0, 0, 0, 0)
     kept = [patient for patient, is_known in zip(patients, known, strict=True) if is_known]
-    return bootstrap_by_patient(kept, auroc_of(classes[known], scores[known]), generator=generator)
+    return auroc_interval(placed(kept, classes[known], scores[known]))
 
 
 def shuffled_labels(labels: Array, patients: Sequence[str], generator: np.random.Generator) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from pydantic import BaseModel, field_validator
 from pydantic import Field as Bound
 
@@ -147,7 +148,9 @@ STRATA = ("view", "manufacturer", "portable", "sex")
 def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefact) -> list[AuditedGroup]:
     """The labelled test radiographs with a plausible mask, by group."""
     table = read_index(index.index)
-    acquisition = read_acquisition(index.acquisition).assign(view=table["view"])
+    # marks that were planted come without it; then only the view is known
+    known = read_acquisition(index.acquisition) if index.acquisition.exists() else pd.DataFrame()
+    columns = known.assign(view=table["view"])
     radiographs = read_array(index.radiographs)
     masks = read_array(lungs.lung_masks)
     tested = table["split"].eq(Split.TEST) & table["label"].notna() & table["role"].ne(Role.EXTRA)
@@ -168,7 +171,7 @@ def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsAr
                 ids=of_group["radiograph"].tolist(),
                 hospital=str(of_group["hospital"].iloc[0]),
                 is_seen=of_group["role"].iloc[0] != Role.EXTERNAL,
-                columns={name: acquisition[name].to_numpy()[chosen] for name in STRATA},
+                columns={name: columns[name].to_numpy()[chosen] for name in STRATA if name in columns},
             )
         )
     return found

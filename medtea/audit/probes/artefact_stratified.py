@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field as Bound
 
+from medtea.audit.learned import auroc_by_patient
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
 from medtea.metrics.classification import NO_ANSWER
@@ -69,10 +70,8 @@ class Probe:
             details[f"owed to {column}"] = found[column][0]
             for one in strata:
                 mine = np.flatnonzero(values == one)
-                details[f"AUROC, {column} {one}"] = bootstrap_by_patient(
-                    [group.patients[row] for row in mine],
-                    auroc_of(group.labels[mine], scores[mine]),
-                    generator=generator,
+                details[f"AUROC, {column} {one}"] = auroc_by_patient(
+                    [group.patients[row] for row in mine], group.labels[mine], scores[mine]
                 )
         if not found:
             none = Estimate(NO_ANSWER, NO_ANSWER, NO_ANSWER, 0, 0, 0, 0)

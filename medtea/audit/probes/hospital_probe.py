@@ -102,14 +102,14 @@ def _told(
             found[chosen] = _placements(is_here, scores)
             placements.append(found)
     if not placements:
-        return auroc_by_patient([], np.zeros(0), np.zeros(0), generator)
+        return auroc_by_patient([], np.zeros(0), np.zeros(0))
     values = np.stack(placements)
     counted = np.isfinite(values).sum(axis=0)
     mean = np.full(values.shape[1], np.nan)
     np.divide(np.nansum(values, axis=0), counted, out=mean, where=counted > 0)
     kept = [patient for patient, one in zip(patients, counted, strict=True) if one]
     if not kept:
-        return auroc_by_patient([], np.zeros(0), np.zeros(0), generator)
+        return auroc_by_patient([], np.zeros(0), np.zeros(0))
     return bootstrap_by_patient(kept, mean_of(mean[counted > 0]), generator=generator)
 
 

@@ -9,6 +9,7 @@ from pydantic import Field as Bound
 from scipy.stats import rankdata
 
 from medtea.audit.changes import Fill, dilated, filled
+from medtea.audit.learned import auroc_by_patient
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
 from medtea.metrics.estimates import Estimate
@@ -63,12 +64,10 @@ class Probe:
             # a network that is shown lungs only is shown nothing at all then, not the fill in the lungs' shape
             left[fill] = network.scores(blank * ~group.lungs if network.sees_lungs_only else blank, group.lung_masks)
         first = left[self._settings.fills[0]]
-        estimate = bootstrap_by_patient(group.patients, auroc_of(group.labels, first), generator=generator)
-        control = bootstrap_by_patient(group.patients, auroc_of(group.labels, whole), generator=generator)
+        estimate = auroc_by_patient(group.patients, group.labels, first)
+        control = auroc_by_patient(group.patients, group.labels, whole)
         details = {
-            f"AUROC, filled by {fill}": bootstrap_by_patient(
-                group.patients, auroc_of(group.labels, scores), generator=generator
-            )
+            f"AUROC, filled by {fill}": auroc_by_patient(group.patients, group.labels, scores)
             for fill, scores in list(left.items())[1:]
         }
         details["rank kept"] = bootstrap_by_patient(
@@ -128,6 +127,8 @@ def _verdict(estimate: Estimate) -> str:
     """In words, the AUROC and what its interval says."""
     if not estimate.answered:
         return "has no answer: one class is missing"
+    if not estimate.has_interval and "the same" in estimate.interval:
+        return f"is {estimate.value:.2f}: all scores are the same, no shortcut shows here"
     if not estimate.has_interval:
         return f"is {estimate.value:.2f}: too few patients for an interval"
     reliance = "the background alone tells the class to it" if estimate.excludes(0.5) else "no shortcut shows here"

@@ -54,12 +54,10 @@ class Probe:
         rows = reduced(np.stack(outside), self._settings.side)
         seed = int(generator.integers(2**31))
         estimate = auroc_by_patient(
-            group.patients, group.labels, learned_scores(rows, group.labels, group.patients, seed), generator
+            group.patients, group.labels, learned_scores(rows, group.labels, group.patients, seed)
         )
         shuffled = shuffled_labels(group.labels, group.patients, generator)
-        control = auroc_by_patient(
-            group.patients, shuffled, learned_scores(rows, shuffled, group.patients, seed), generator
-        )
+        control = auroc_by_patient(group.patients, shuffled, learned_scores(rows, shuffled, group.patients, seed))
         return Outcome(
             estimate,
             reference=0.5,

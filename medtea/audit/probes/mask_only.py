@@ -11,8 +11,6 @@ from medtea.audit.learned import auroc_by_patient, learned_scores, reduced, shuf
 from medtea.audit.probes.probe import AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
 from medtea.metrics.estimates import Estimate
-from medtea.metrics.intervals import bootstrap_by_patient
-from medtea.metrics.weighted import auroc_of
 
 
 class Settings(StrictSettings):
@@ -47,16 +45,12 @@ class Probe:
         rows = reduced(group.lungs, self._side)
         seed = int(generator.integers(2**31))
         estimate = auroc_by_patient(
-            group.patients, group.labels, learned_scores(rows, group.labels, group.patients, seed), generator
+            group.patients, group.labels, learned_scores(rows, group.labels, group.patients, seed)
         )
         shuffled = shuffled_labels(group.labels, group.patients, generator)
-        control = auroc_by_patient(
-            group.patients, shuffled, learned_scores(rows, shuffled, group.patients, seed), generator
-        )
+        control = auroc_by_patient(group.patients, shuffled, learned_scores(rows, shuffled, group.patients, seed))
         outlines = (group.lungs * _lung_grey(group)).astype(np.float32)
-        own = bootstrap_by_patient(
-            group.patients, auroc_of(group.labels, network.scores(outlines, group.lung_masks)), generator=generator
-        )
+        own = auroc_by_patient(group.patients, group.labels, network.scores(outlines, group.lung_masks))
         return Outcome(
             estimate,
             reference=0.5,

@@ -61,13 +61,9 @@ class Probe:
         seed = int(generator.integers(2**31))
         everyone = patients[0] + patients[1]
         is_new = np.repeat([0, 1], [len(features[0]), len(features[1])])
-        estimate = auroc_by_patient(
-            everyone, is_new, learned_scores(np.concatenate(features), is_new, everyone, seed), generator
-        )
+        estimate = auroc_by_patient(everyone, is_new, learned_scores(np.concatenate(features), is_new, everyone, seed))
         halves = _halves(patients[0], generator)
-        control = auroc_by_patient(
-            patients[0], halves, learned_scores(features[0], halves, patients[0], seed), generator
-        )
+        control = auroc_by_patient(patients[0], halves, learned_scores(features[0], halves, patients[0], seed))
         beyond = _beyond(generator.permutation(features[0]), features[1], self._known_share)
         outside = bootstrap_by_patient(patients[1], beyond, generator=generator)
         return Outcome(
@@ -78,9 +74,7 @@ class Probe:
             void_when=VOID_WHEN,
             details={
                 "new radiographs outside the known distribution": outside,
-                "new against known by the score alone": auroc_by_patient(
-                    everyone, is_new, np.concatenate(scores), generator
-                ),
+                "new against known by the score alone": auroc_by_patient(everyone, is_new, np.concatenate(scores)),
             },
         )
 
