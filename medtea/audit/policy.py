@@ -33,14 +33,15 @@ class Policy(StrictSettings):
         lungs_removed: Share of the discrimination that is left without lungs. Some is left for good reason, by the
             heart's size or the blank's outline.
         background_swap: The background's share of what backgrounds and lungs change. 0.5: as much as the lungs.
-        planted_mark: Mean change of the score by a letter, beyond that of scattered pixels.
+        planted_mark: Mean change of the log odds by a letter, beyond that of scattered pixels, in standard deviations
+            of the network's log odds. 0.25: a letter moves a radiograph in the middle past a tenth of the others.
         score_site: Pooled AUROC less the AUROC within hospitals, either way.
     """
 
     background_relevance: float | None = Bound(1.0, ge=0)
     lungs_removed: float | None = Bound(0.5, ge=0, le=1)
     background_swap: float | None = Bound(0.5, ge=0, le=1)
-    planted_mark: float | None = Bound(0.1, ge=0, le=1)
+    planted_mark: float | None = Bound(0.25, ge=0)
     score_site: float | None = Bound(0.1, ge=0, le=1)
 
     def threshold(self, probe: str) -> float | None:

@@ -79,6 +79,7 @@ def distribution_plot(name: str, group: str, entries: Sequence[Written]) -> str:
             axes.set_yticks([])
             axes.spines["left"].set_visible(False)
             axes.tick_params(axis="x", labelsize=7)
+            axes.locator_params(axis="x", nbins=3)
             axes.text(-0.33, 0.5, entry["method"], transform=axes.transAxes, va="center", weight="bold")
         figure.axes[-1].set_xlabel("score (each method has its own scale)")
         return to_svg(figure, name, f"Scores of positives and negatives at {group}", _scores_in_words(entries))

@@ -54,7 +54,7 @@ def test_one_failure_fails_and_one_open_answer_leaves_open() -> None:
 def test_a_probe_that_the_policy_does_not_name_is_not_judged() -> None:
     assert Policy().threshold("acquisition_stress") is None
     assert Policy(planted_mark=None).threshold("planted_mark") is None
-    assert Policy().threshold("planted_mark") == 0.1
+    assert Policy().threshold("planted_mark") == 0.25
     with pytest.raises(ConfigError, match="planted_marks"):
         parse(Policy, {"planted_marks": 0.1}, "audit.policy")
 

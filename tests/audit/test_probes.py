@@ -198,8 +198,16 @@ def test_a_dose_a_texture_and_a_blur_are_said_beside_the_mark() -> None:
         "noise of 0.15",
         "blur of 0.02 of the height",
     }
-    assert outcome.judged.value == pytest.approx(outcome.estimate.value - outcome.control.value)  # type: ignore[union-attr]
     assert all(one.value == 0 for one in ask(planted_mark, LUNGS, group_of(corner_tells=False)).details.values())
+
+
+def test_a_network_whose_scores_all_lie_near_a_half_is_judged_by_its_own_spread() -> None:
+    group = group_of(corner_tells=True)
+    timid, bold = (ask(planted_mark, reads(LETTER, gain=gain), group) for gain in (0.04, 4.0))
+    assert timid.estimate.value < 0.02, "in scores nearly nothing"
+    assert timid.judged.value == pytest.approx(bold.judged.value, rel=1e-3)
+    assert timid.judged.low > 1
+    assert not ask(planted_mark, BLIND, group).judged.answered, "scores that do not vary have no unit"
 
 
 @pytest.mark.parametrize("sign", ["box", "cable", "pacemaker"])

@@ -9,6 +9,7 @@ from pydantic import Field as Bound
 from pydantic import field_validator
 from scipy import ndimage
 
+from medtea.audit.asked import log_odds
 from medtea.audit.changes import stamped
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.errors import nearest
@@ -51,7 +52,9 @@ class Probe:
     """max over marks of |score with the mark - score without|, the mean over radiographs; 0 is indifference.
 
     Control: the same pixels take the same grey value, but scattered at random over the outside of the lungs, so that
-    brightness is changed and no letter is written. A policy judges what the letter does beyond the scattered pixels.
+    brightness is changed and no letter is written. A policy judges what the letter does beyond the scattered pixels,
+    on log odds and in standard deviations of the network's own here: scores that all lie near 0.5, as those of a
+    student that never saw a label may, would move little whatever it reads.
     Details: the dose (a smaller and a larger letter), and diffuse changes of all that is not lung, by noise and by
     blur. A mark that nobody learned from moves no score: the probe finds the marks that it stamps, not others.
     """
@@ -76,15 +79,15 @@ class Probe:
         """The mean largest change, and the same for scattered pixels."""
         before = network.of(group)
 
-        def change(pictures: Array) -> Array:
-            return np.asarray(np.abs(network.scores(pictures, group.lung_masks) - before))
+        def change(after: Array) -> Array:
+            return np.asarray(np.abs(after - before))
 
-        def largest_change(scattered: bool) -> Array:
+        def scored(scattered: bool) -> list[Array]:
             pictures = (stamped(group, mark, generator if scattered else None) for mark in self._marks)
-            largest: Array = np.max([change(picture) for picture in pictures], axis=0)
-            return largest
+            return [network.scores(picture, group.lung_masks) for picture in pictures]
 
-        marked, scattered = largest_change(False), largest_change(True)
+        with_mark, without_letter = scored(False), scored(True)
+        marked, scattered = (np.max([change(one) for one in all_], axis=0) for all_ in (with_mark, without_letter))
         estimate = bootstrap_by_patient(group.patients, marked, generator=generator)
         control = bootstrap_by_patient(group.patients, scattered, generator=generator)
         beyond = paired_difference(group.patients, marked, scattered, generator=generator)
@@ -101,9 +104,16 @@ class Probe:
             control=control,
             sentence=sentence,
             void_when="The marks already stand on the radiographs in the same place.",
-            reliance=beyond,
+            reliance=paired_difference(
+                group.patients,
+                _in_deviations(before, with_mark),
+                _in_deviations(before, without_letter),
+                generator=generator,
+            ),
             details={
-                name: bootstrap_by_patient(group.patients, change(pictures), generator=generator)
+                name: bootstrap_by_patient(
+                    group.patients, change(network.scores(pictures, group.lung_masks)), generator=generator
+                )
                 for name, pictures in self._further(group, generator).items()
             },
         )
@@ -123,6 +133,14 @@ class Probe:
             blurred = ndimage.gaussian_filter(group.radiographs, (0, width, width))
             found[f"blur of {share:g} of the height"] = _outside(group, blurred)
         return found
+
+
+def _in_deviations(before: Array, after: list[Array]) -> Array:
+    """The largest |log odds after - before|, (n,), in standard deviations of `before`; NaN where these do not vary."""
+    unit = float(np.std(log_odds(before))) if len(before) else 0.0
+    if unit < 1e-9:
+        return np.full(len(before), np.nan)
+    return np.asarray(np.max([np.abs(log_odds(one) - log_odds(before)) for one in after], axis=0) / unit)
 
 
 def _outside(group: AuditedGroup, changed: Array) -> Array:

@@ -86,7 +86,8 @@ def _name(part: Any) -> str:
 
 
 def _worst(found: Any) -> Iterator[str]:
-    for one in found["worst"]:
+    # the lowest of one says nothing
+    for one in (one for one in found["worst"] if one["among"] > 1):
         auroc = Estimate.from_json(one["auroc"])
         yield (
             f"{one['method']} is lowest at {one['group']} ({tag(one['role'])}), {_name(one)}: AUROC {auroc.text()}, "
