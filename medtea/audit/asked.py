@@ -162,6 +162,11 @@ class AuditedGroup:
         return len(self.radiographs)
 
     @property
+    def people(self) -> list[str]:
+        """Of each row the patient with the hospital: a pseudonym may stand for two people at two hospitals."""
+        return [f"{self.hospital}/{patient}" for patient in self.patients]
+
+    @property
     def lungs(self) -> Array:
         """The masks as Booleans."""
         return np.asarray(self.lung_masks) > 0
@@ -173,6 +178,13 @@ class AuditedGroup:
         if Need.LUNG_MASKS in needs and not self.lungs.any():
             return f"It needs {Need.LUNG_MASKS}."
         return None
+
+
+def draw_anew(module: nn.Module) -> None:
+    """Draw a module's own weights as they were before training; one without any is left as it is."""
+    reset = getattr(module, "reset_parameters", None)
+    if callable(reset):
+        reset()
 
 
 def log_odds(scores: Array) -> Array:

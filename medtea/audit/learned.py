@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from medtea.metrics.classification import NO_ANSWER
 from medtea.metrics.delong import auroc_interval, placed
-from medtea.metrics.estimates import Estimate
+from medtea.metrics.estimates import Estimate, without_interval
 
 Array = NDArray[Any]
 FOLDS = 5
@@ -64,7 +64,7 @@ def auroc_by_patient(patients: Sequence[str], classes: Array, scores: Array) -> 
     """AUROC of the rows that have a score, with its interval by patient; no answer where none has."""
     known = np.isfinite(scores)
     if not known.any():
-        return Estimate(NO_ANSWER, NO_ANSWER, NO_ANSWER, 0, 0, 0, 0)
+        return without_interval(NO_ANSWER, n=0, n_patients=0, n_positive=0)
     kept = [patient for patient, is_known in zip(patients, known, strict=True) if is_known]
     return auroc_interval(placed(kept, classes[known], scores[known]))
 

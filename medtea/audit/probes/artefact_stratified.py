@@ -11,10 +11,10 @@ from medtea.audit.learned import auroc_by_patient
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
 from medtea.metrics.classification import NO_ANSWER
-from medtea.metrics.estimates import Estimate
-from medtea.metrics.intervals import bootstrap_by_patient
+from medtea.metrics.estimates import Estimate, without_interval
+from medtea.metrics.intervals import bootstrap_by_patient, paired_difference
 from medtea.metrics.site import within_site_auroc_of
-from medtea.metrics.weighted import Statistic, auroc_of
+from medtea.metrics.weighted import auroc_of
 
 
 class Settings(StrictSettings):
@@ -62,9 +62,9 @@ class Probe:
             rows = np.flatnonzero(np.isin(values, strata))
             patients = [group.patients[row] for row in rows]
             within = within_site_auroc_of(group.labels[rows], scores[rows], values[rows].tolist())
-            owed = _less(auroc_of(group.labels[rows], scores[rows]), within)
+            pooled = auroc_of(group.labels[rows], scores[rows])
             found[column] = (
-                bootstrap_by_patient(patients, owed, generator=generator),
+                paired_difference(patients, pooled, within, generator=generator),
                 bootstrap_by_patient(patients, within, generator=generator),
             )
             details[f"owed to {column}"] = found[column][0]
@@ -74,7 +74,7 @@ class Probe:
                     [group.patients[row] for row in mine], group.labels[mine], scores[mine]
                 )
         if not found:
-            none = Estimate(NO_ANSWER, NO_ANSWER, NO_ANSWER, 0, 0, 0, 0)
+            none = without_interval(NO_ANSWER, n=0, n_patients=0, n_positive=0)
             sentence = f"No column splits {group.name} into two parts large enough to ask {network.name} about."
             return Outcome(none, 0.0, None, sentence, VOID_WHEN)
         most = max(found, key=lambda column: found[column][0].value if found[column][0].answered else -1)
@@ -95,7 +95,3 @@ class Probe:
 
 
 VOID_WHEN = "The column stands for how ill patients are, so that its strata differ for good reason."
-
-
-def _less(first: Statistic, second: Statistic) -> Statistic:
-    return Statistic(lambda weights: first.compute(weights) - second.compute(weights), first.n, first.n_positive)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field as Bound
 
+from medtea.audit.asked import draw_anew
 from medtea.audit.learned import auroc_by_patient, learned_scores
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
@@ -134,9 +135,7 @@ def _untrained(network: AuditedNetwork, seed: int) -> AuditedNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for module in fresh.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
+            draw_anew(module)
     return AuditedNetwork(f"{network.name}, untrained", fresh.eval(), network.sees_lungs_only)
 
 

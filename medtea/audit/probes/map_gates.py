@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from pydantic import Field as Bound
 from scipy.stats import rankdata
-from torch import nn
 
+from medtea.audit.asked import draw_anew
 from medtea.audit.probes.probe import HEATMAP_COST, Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.names import INPUT
 from medtea.core.settings import StrictSettings
@@ -99,7 +99,7 @@ class Probe:
             for third, name in ((1, "last third of the layers"), (2, "last two thirds"), (3, "all layers")):
                 upto = len(layers) - round(len(layers) * third / 3)
                 for layer in layers[upto:done]:
-                    _reset(layer)
+                    draw_anew(layer)
                 done = min(done, upto)
                 found[name] = predict_heatmaps(twin, group.radiographs, kept, masks=masks, heatmaps=heatmaps)
         return found
@@ -119,11 +119,6 @@ class Probe:
                 logits = one.logits[:, 0].double()
                 found.append(((logits - summed).abs() / logits.abs().clamp_min(1e-3)).cpu().numpy())
         return np.concatenate(found)
-
-
-def _reset(layer: nn.Module) -> None:
-    reset = getattr(layer, "reset_parameters")  # noqa: B009  # a module's attributes are tensors to mypy
-    reset()
 
 
 def _alike(maps: Array, others: Array) -> Array:

@@ -13,7 +13,7 @@ from medtea.audit.learned import auroc_by_patient, learned_scores
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
 from medtea.metrics.classification import NO_ANSWER
-from medtea.metrics.estimates import Estimate
+from medtea.metrics.estimates import Estimate, without_interval
 from medtea.metrics.intervals import bootstrap_by_patient
 
 
@@ -51,13 +51,13 @@ class Probe:
         known = [one for one in group if one.is_seen]
         new = [one for one in group if not one.is_seen]
         if not known or not new:
-            none = Estimate(NO_ANSWER, NO_ANSWER, NO_ANSWER, 0, 0, 0, 0)
+            none = without_interval(NO_ANSWER, n=0, n_patients=0, n_positive=0)
             places = ", ".join(one.name for one in group)
             sentence = f"Of {places} none is new, or none known, to {network.name}."
             return Outcome(none, 0.5, None, sentence, VOID_WHEN)
         features = [np.concatenate([network.of(one, "features") for one in part]) for part in (known, new)]
         scores = [np.concatenate([network.of(one) for one in part]) for part in (known, new)]
-        patients = [[f"{one.hospital}/{p}" for one in part for p in one.patients] for part in (known, new)]
+        patients = [[p for one in part for p in one.people] for part in (known, new)]
         seed = int(generator.integers(2**31))
         everyone = patients[0] + patients[1]
         is_new = np.repeat([0, 1], [len(features[0]), len(features[1])])

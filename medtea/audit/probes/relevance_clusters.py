@@ -10,11 +10,11 @@ import numpy as np
 from pydantic import Field as Bound
 from sklearn.cluster import SpectralClustering
 
-from medtea.audit.learned import reduced
+from medtea.audit.learned import reduced, shuffled_labels
 from medtea.audit.probes.probe import HEATMAP_COST, Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
 from medtea.metrics.classification import NO_ANSWER
-from medtea.metrics.estimates import Estimate
+from medtea.metrics.estimates import Estimate, without_interval
 from medtea.metrics.heatmaps import relevance_outside
 from medtea.metrics.intervals import bootstrap_by_patient
 from medtea.metrics.weighted import Floats, Statistic
@@ -57,7 +57,7 @@ class Probe:
         lungs = np.concatenate([one.lungs for one in group])
         hospitals = np.concatenate([[one.hospital] * len(one) for one in group])
         answers = np.concatenate([network.of(one) >= 0.5 for one in group]).astype(int)
-        patients = np.array([f"{one.hospital}/{p}" for one in group for p in one.patients])
+        patients = np.array([p for one in group for p in one.people])
         usable = np.flatnonzero((maps.sum((1, 2)) > 0) & np.isfinite(maps).all((1, 2)))
         if len(usable) > self._settings.radiographs:
             usable = np.sort(generator.choice(usable, self._settings.radiographs, replace=False))
@@ -69,7 +69,7 @@ class Probe:
         estimate = bootstrap_by_patient(
             kept, cramers_v_of(kinds, hospitals[usable], answers[usable]), generator=generator
         )
-        shuffled = _shuffled(hospitals[usable], patients[usable], generator)
+        shuffled = shuffled_labels(hospitals[usable], kept, generator)
         control = bootstrap_by_patient(kept, cramers_v_of(kinds, shuffled, answers[usable]), generator=generator)
         outside = relevance_outside(maps[usable][:, None], lungs[usable][:, None])
         details = {}
@@ -130,16 +130,10 @@ def cramers_v_of(kinds: Array, hospitals: Array, strata: Array) -> Statistic:
     return Statistic(compute, len(kinds))
 
 
-def _shuffled(hospitals: Array, patients: Array, generator: np.random.Generator) -> Array:
-    names, first = np.unique(patients, return_index=True)
-    drawn = dict(zip(names, generator.permutation(hospitals[first]), strict=True))
-    return np.array([drawn[patient] for patient in patients])
-
-
 def _none(name: str, hospitals: Array) -> Outcome:
     places = ", ".join(sorted(set(hospitals)))
     return Outcome(
-        Estimate(NO_ANSWER, NO_ANSWER, NO_ANSWER, 0, 0, None, 0),
+        without_interval(NO_ANSWER, n=0, n_patients=0),
         reference=0.0,
         control=None,
         sentence=f"There are too few heatmaps of {name} at {places} to look for kinds of them.",

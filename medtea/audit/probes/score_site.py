@@ -42,8 +42,7 @@ class Probe:
         scores = np.concatenate([network.of(one) for one in group])
         labels = np.concatenate([one.labels for one in group])
         hospitals = np.concatenate([[one.hospital] * len(one) for one in group])
-        # a pseudonym may stand for two people at two hospitals
-        patients = [f"{one.hospital}/{patient}" for one in group for patient in one.patients]
+        patients = [person for one in group for person in one.people]
         within, pooled = within_site_auroc_of(labels, scores, hospitals.tolist()), auroc_of(labels, scores)
         owed = Statistic(
             lambda weights: pooled.compute(weights) - within.compute(weights), len(labels), int(labels.sum())
