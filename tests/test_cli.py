@@ -20,6 +20,8 @@ from oracles.made_sources import made_table, write_table
 
 from medtea import cli
 from medtea.audit.policy import Policy
+from medtea.cli import audit
+from medtea.cli.configs import models_of, own_configs
 from medtea.core.settings import read_yaml
 from medtea.core.work import write_json
 
@@ -307,14 +309,14 @@ def test_a_models_settings_lie_beside_it_and_join_those_of_the_config(tmp_path: 
     config = tiny_config()
     config["evaluate"]["models"] = [{"path": "first.onnx"}]
     path = write_config(tmp_path / "tiny.yaml", config)
-    given = cli._models(path, [str(tmp_path / "net.onnx"), f"rival={tmp_path / 'bundle'}"])
+    given = models_of(path, [str(tmp_path / "net.onnx"), f"rival={tmp_path / 'bundle'}"])
     _, settings = cli.load(path, given)
     assert [(one.name, one.size, one.channels, one.range) for one in settings.evaluate.models] == [
         ("first", None, 1, (0, 1)),
         ("net", 224, 3, (0, 1)),
         ("rival", None, 1, (0, 255)),
     ]
-    assert cli._models(path, []) == []
+    assert models_of(path, []) == []
 
 
 def test_an_audit_is_planned_without_running_anything(medtea: Medtea, tmp_path: Path) -> None:
@@ -359,7 +361,7 @@ def test_an_audit_ends_with_the_worst_networks_verdict(
         assert until == "audit"
         write_json(to / "audit" / "outcomes.json", written)
 
-    monkeypatch.setattr(cli, "walk", walk)
+    monkeypatch.setattr(audit, "walk", walk)
     answer = medtea("audit", "demo", "--to", tmp_path / "run")
     assert answer.code == code
     assert all(name in answer.out for name in verdicts)
@@ -374,8 +376,8 @@ def test_markup_in_a_message_stays_text(medtea: Medtea) -> None:
 
 
 def test_the_wheels_configs_are_the_repositorys(medtea: Medtea) -> None:
-    assert {path.stem for path in cli._own_configs()} == set(CONFIGS)
-    assert all(read_yaml(path)["pipeline"] for path in cli._own_configs())
+    assert {path.stem for path in own_configs()} == set(CONFIGS)
+    assert all(read_yaml(path)["pipeline"] for path in own_configs())
 
 
 def test_an_error_of_ours_ends_the_program_itself_with_2(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ ONLY_IMPORTER = {
     "matplotlib": "medtea.report.drawing",
 }
 # one door for modules that are loaded by name: the bays', and the command line's for a pipeline
-LOADS_BY_NAME = {"medtea.core.bay", "medtea.cli"}
+LOADS_BY_NAME = {"medtea.core.bay", "medtea.cli.configs"}
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 

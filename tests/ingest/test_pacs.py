@@ -537,7 +537,7 @@ def test_the_commands_check_fetch_and_ingest_by_the_users_own_file(
     servers: dict[str, Orthanc], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(cli, "out", Console(width=200))  # so that no cell of the table is broken
+    monkeypatch.setattr(cli.pacs, "out", Console(width=200))  # so that no cell of the table is broken
     labels = {"positive": ["Nodules"], "negative": ["Normal"], "train": ["southern"], "external": [], "size": 32}
     config = write_config(tmp_path / "c.yaml", tiny_config(**labels))
     code, _, err = medtea(monkeypatch, capsys, "pacs", "check", config)
