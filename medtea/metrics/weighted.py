@@ -158,7 +158,8 @@ def _precisions(piece: _Piece) -> Floats:
 
 
 def _dot(first: Weights, second: Weights) -> Floats:
-    return np.einsum("ir,ir->r", first, second).astype(np.float64)
+    made: Floats = np.einsum("ir,ir->r", first, second).astype(np.float64)
+    return made
 
 
 @dataclass(frozen=True)
@@ -184,10 +185,10 @@ class _Ranked:
     def of(cls, label: NDArray[np.int64], score: NDArray[np.float64]) -> _Ranked:
         """Sort once."""
         levels, level = np.unique(-score, return_inverse=True)
-        rows = [np.flatnonzero(label == kind) for kind in (1, 0)]
-        rows = [kind[np.argsort(level[kind], kind="stable")] for kind in rows]
-        counts = [np.bincount(level[kind], minlength=levels.size).cumsum() for kind in rows]
-        return cls(*rows, np.stack(counts, axis=1).reshape(-1, 2), level[rows[0]])
+        positives, negatives = (np.flatnonzero(label == kind) for kind in (1, 0))
+        positives, negatives = (rows[np.argsort(level[rows], kind="stable")] for rows in (positives, negatives))
+        counts = [np.bincount(level[rows], minlength=levels.size).cumsum() for rows in (positives, negatives)]
+        return cls(positives, negatives, np.stack(counts, axis=1).reshape(-1, 2), level[positives])
 
     def summed(self, weights: Weights, of: Callable[[_Piece], Floats]) -> tuple[Floats, Floats, Floats]:
         """The sum of `of` over all pieces, and how many positives and negatives each replicate has."""
@@ -208,9 +209,11 @@ class _Ranked:
     def _bounds(self, rows: int) -> NDArray[np.intp]:
         # How many positives and negatives are passed before each piece, and after the last: at ends of scores.
         passed = self.ends.sum(axis=1)
-        asked = np.arange(rows, self.at.size + self.negatives.size + rows, rows)
-        chosen = np.unique(np.minimum(np.searchsorted(passed, asked), passed.size - 1)) if passed.size else []
-        return np.concatenate([np.zeros((1, 2), dtype=np.intp), self.ends[chosen]]) if passed.size else self.ends[:0]
+        if not passed.size:
+            return self.ends
+        asked = np.arange(rows, passed[-1] + rows, rows)
+        chosen = np.unique(np.minimum(np.searchsorted(passed, asked), passed.size - 1))
+        return np.concatenate([np.zeros((1, 2), dtype=np.intp), self.ends[chosen]])
 
     def _pieces(
         self, columns: Weights, bounds: NDArray[np.intp], kind: type[np.floating[Any]]
@@ -233,13 +236,11 @@ class _Ranked:
             if n[0]:
                 at = self.at[before[0] : after[0]]
                 end, start = self.ends[at] - before, np.where(at[:, None] > 0, self.ends[at - 1], 0) - before
-                found = [
-                    np.take(running[k], where, axis=0, out=out[: n[0]], mode="clip")
-                    for k, where, out in ((0, end[:, 0], positives), (1, end[:, 1], negatives))
-                ]
+                for k, out in ((0, positives), (1, negatives)):
+                    np.take(running[k], end[:, k], axis=0, out=out[: n[0]], mode="clip")
                 tied = (end[:, 1] > start[:, 1]).any()
                 higher = np.take(running[1], start[:, 1], axis=0, out=above[: n[0]], mode="clip") if tied else None
-                piece = _Piece(here[: n[0]], *found, higher, spare[: n[0]])
+                piece = _Piece(here[: n[0]], positives[: n[0]], negatives[: n[0]], higher, spare[: n[0]])
             last = (running[0][n[0]], running[1][n[1]])
             yield piece, last
             for k in (0, 1):
