@@ -71,8 +71,8 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> IndexArtefact:
     """Leave a new index: training and validation radiographs carry the mark of their label, as often as is asked.
 
     Each test radiograph of the training hospitals comes four times, as four groups: the mark follows the label as it
-    does in training (IID), is absent, is drawn at random, or is the other label's (three kinds of OOD). Unlabelled radiographs and other
-    hospitals stay as they are. Every radiograph's twin is itself before anything was planted.
+    does in training (IID), is absent, is drawn at random, or is the other label's (three kinds of OOD). Unlabelled
+    radiographs and other hospitals stay as they are. Every radiograph's twin is itself before anything was planted.
 
     Raises:
         DataError: the training hospitals have no labelled test radiograph.
