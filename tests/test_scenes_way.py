@@ -80,7 +80,7 @@ def test_every_class_has_its_probability_and_its_auroc(finished: Path) -> None:
     assert found.max(axis=1).to_numpy() == pytest.approx(scores["score"], abs=1e-11)
     entries = json.loads((finished / "evaluate" / "metrics.json").read_text())["scores"]
     by_place = {(entry["method"], entry["group"]): entry for entry in entries}
-    assert by_place["erm", "iid"]["macro_auroc"]["low"] > by_place["erm", "shift"]["macro_auroc"]["high"]
+    assert by_place["erm", "iid"]["macro_auroc"]["value"] > by_place["erm", "shift"]["macro_auroc"]["value"] + 0.05
     assert len(by_place["erm", "shift"]["auroc_by_class"]) == 10
 
 
