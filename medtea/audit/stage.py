@@ -11,12 +11,13 @@ from pydantic import BaseModel, field_validator
 from pydantic import Field as Bound
 
 from medtea.audit import probes
-from medtea.audit.asked import AuditedGroup, AuditedNetwork
+from medtea.audit.asked import UNLABELLED, AuditedGroup, AuditedNetwork
 from medtea.audit.asking import Answer, ask_all
 from medtea.audit.pictures import pictures_of
 from medtea.audit.policy import Policy, overall
 from medtea.audit.probes.probe import Probe, ProbeOfSeveral
 from medtea.core import bay
+from medtea.core.errors import ConfigError
 from medtea.core.names import (
     Field,
     IndexArtefact,
@@ -33,7 +34,10 @@ from medtea.core.tracking import metric_name
 from medtea.core.work import Work, read_array, read_json, write_atomically, write_csv, write_json
 from medtea.data.acquisition import read_acquisition
 from medtea.data.index import read_index, read_plausible
+from medtea.training.given.model import Settings as GivenModel
+from medtea.training.given_network import open_given
 from medtea.training.networks import load_classifier
+from medtea.training.score_given import digest_of_models
 
 
 class Settings(StrictSettings):
@@ -76,18 +80,38 @@ def run(
     work: Work,
     settings: Settings,
     index: IndexArtefact,
-    lungs: LungsArtefact,
-    teacher: TeacherArtefact,
-    students: Sequence[StudentArtefact],
+    lungs: LungsArtefact | None,
+    teacher: TeacherArtefact | None = None,
+    students: Sequence[StudentArtefact] = (),
+    models: Sequence[GivenModel] = (),
 ) -> OutcomesArtefact:
-    """Leave outcomes.json, the same as a table in outcomes.csv, and the pictures for the report."""
-    stage = work.stage("audit", settings, [index, lungs, teacher, *students])
+    """Leave outcomes.json, the same as a table in outcomes.csv, and the pictures for the report.
+
+    Args:
+        work: The run.
+        settings: What is asked.
+        index: Of which the test radiographs are looked at; those with a label, unless there is none at all.
+        lungs: None: there are no masks, and what needs them is skipped.
+        teacher: Asked as the students are, unless it looks at twins.
+        students: Of this run.
+        models: Networks that others trained.
+
+    Raises:
+        ConfigError: a given model cannot be opened or does not fit.
+        UsageError: a score is not finite.
+    """
+    inputs = [one for one in (index, lungs, teacher, *students) if one is not None]
+    stage = work.stage("audit", settings, inputs, source=digest_of_models(models) if models else "")
     artefact = OutcomesArtefact(stage.folder)
     if stage.is_finished:
         return artefact
+    asked: list[AuditedNetwork] = []
     # a teacher that looks at twins cannot be asked about radiographs that a probe changes
-    asked = [] if Field.TWIN in read_json(teacher.card)["sees_at_inference"] else [_network(work, "teacher", teacher)]
+    if teacher is not None and Field.TWIN not in read_json(teacher.card)["sees_at_inference"]:
+        asked.append(_network(work, "teacher", teacher))
     asked += [_network(work, read_json(student.card)["name"], student) for student in students]
+    size = read_array(index.radiographs).shape[-1]
+    asked += [_given(work, model, size) for model in models]
     groups = _groups(work, settings, index, lungs)
     loaded: dict[str, Probe | ProbeOfSeveral] = {}
     for name, given in settings.probes.items():
@@ -141,21 +165,34 @@ def _network(work: Work, name: str, artefact: TeacherArtefact | StudentArtefact)
     return AuditedNetwork(name, load_classifier(artefact, work.device), sees_lungs_only=sees_lungs_only)
 
 
+def _given(work: Work, model: GivenModel, size: int) -> AuditedNetwork:
+    network, opened = open_given(model, size=size, device=work.device)
+    if Field.TWIN in opened.looks_at:
+        raise ConfigError(
+            f"{model.place} looks at twins, which radiographs that a probe changes do not have. Give another network."
+        )
+    return AuditedNetwork(model.name, network, sees_lungs_only=Field.LUNG_MASK in opened.looks_at)
+
+
 STRATA = ("view", "manufacturer", "portable", "sex")
 """Columns with few values, none of them free text, by which probes may split a group."""
 
 
-def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefact) -> list[AuditedGroup]:
-    """The labelled test radiographs with a plausible mask, by group."""
+def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsArtefact | None) -> list[AuditedGroup]:
+    """The labelled test radiographs with a plausible mask, by group; without any label all of them."""
     table = read_index(index.index)
     # marks that were planted come without it; then only the view is known
     known = read_acquisition(index.acquisition) if index.acquisition.exists() else pd.DataFrame()
     columns = known.assign(view=table["view"])
     radiographs = read_array(index.radiographs)
-    masks = read_array(lungs.lung_masks)
-    tested = table["split"].eq(Split.TEST) & table["label"].notna() & table["role"].ne(Role.EXTRA)
+    masks = read_array(lungs.lung_masks) if lungs else np.zeros(radiographs.shape, dtype=np.uint8)
+    tested = table["split"].eq(Split.TEST) & table["role"].ne(Role.EXTRA)
+    if table.loc[tested, "label"].notna().any():
+        tested &= table["label"].notna()
+    if lungs:
+        tested &= read_plausible(lungs)
     found = []
-    for name, part in table[tested & read_plausible(lungs)].groupby("group", sort=True):
+    for name, part in table[tested].groupby("group", sort=True):
         chosen = part.index.to_numpy()
         if len(chosen) > settings.radiographs:
             generator = numpy_generator(work.seed, f"audit/choice/{name}")
@@ -166,7 +203,7 @@ def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsAr
                 str(name),
                 np.asarray(radiographs[chosen], dtype=np.float32),
                 np.asarray(masks[chosen]),
-                of_group["label"].to_numpy(dtype=int),
+                of_group["label"].to_numpy(dtype=int, na_value=UNLABELLED),
                 of_group["patient"].tolist(),
                 ids=of_group["radiograph"].tolist(),
                 hospital=str(of_group["hospital"].iloc[0]),

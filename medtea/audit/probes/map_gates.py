@@ -87,9 +87,7 @@ class Probe:
     ) -> dict[str, Array]:
         """Maps after the last third, two thirds and all of the layers were drawn anew, in this order."""
         twin = copy.deepcopy(network.network).eval()
-        layers = [
-            m for m in twin.modules() if hasattr(m, "reset_parameters") and next(m.parameters(False), None) is not None
-        ]
+        layers = [m for m in twin.modules() if next(m.parameters(False), None) is not None]
         example = torch.zeros(1, 1, *group.radiographs.shape[1:], device=network.device)
         heatmaps = HeatmapPass(twin, example)
         masks = group.lung_masks if network.sees_lungs_only else None
