@@ -181,6 +181,11 @@ class AuditedGroup:
         """The masks as Booleans."""
         return np.asarray(self.lung_masks) > 0
 
+    @property
+    def is_labelled(self) -> bool:
+        """Whether anything is known of the labels."""
+        return not bool(np.all(self.labels == UNLABELLED))
+
     def lacks(self, needs: frozenset[Need]) -> str | None:
         """Why a probe with these needs cannot ask about this group; None if it can."""
         if Need.LABELS in needs and not has_both_classes(self.labels):

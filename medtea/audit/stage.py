@@ -113,6 +113,10 @@ def run(
     size = read_array(index.radiographs).shape[-1]
     asked += [_given(work, model, size) for model in models]
     groups = _groups(work, settings, index, lungs)
+    if not groups:
+        work.say(
+            "audit: there is nothing to ask about, no test radiograph has a plausible lung mask (segment/masks.csv)"
+        )
     loaded: dict[str, Probe | ProbeOfSeveral] = {}
     for name, given in settings.probes.items():
         loaded[name] = bay.load(probes, name, "audit.probes").Probe(_settings_of(name, given))

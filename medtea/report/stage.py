@@ -43,6 +43,7 @@ from medtea.report.sections.section import read_sections
 from medtea.report.tables import main_table, to_terminal
 
 NOT_AUDITED: dict[str, Any] = {"outcomes": [], "questions": {}}
+NOT_SCORED: dict[str, Any] = {"methods": {}, "scores": []}
 
 
 class Settings(StrictSettings):
@@ -72,13 +73,14 @@ def run(
     *,
     index: IndexArtefact,
     lungs: LungsArtefact | None = None,
-    scores: ScoresArtefact,
+    scores: ScoresArtefact | None = None,
     outcomes: OutcomesArtefact | None = None,
     settings_of_run: dict[str, Any],
 ) -> ReportArtefact:
     """Leave report.html, report.md, report.json and, each as SVG with its numbers as CSV, the figures.
 
-    Without `lungs` and `outcomes` (a file of predictions) the sections of segmenter and audit have nothing to say.
+    Without `lungs` and `outcomes` (a file of predictions) the sections of segmenter and audit have nothing to say,
+    without `scores` (an audit alone) those that evaluate makes.
     """
     # the page shows all settings of the run, also those that changed nothing of what came out
     of_run = digest_of(settings_of_run)
@@ -105,14 +107,14 @@ def _contents(
     settings: Settings,
     index: IndexArtefact,
     lungs: LungsArtefact | None,
-    scores: ScoresArtefact,
+    scores: ScoresArtefact | None,
     outcomes: OutcomesArtefact | None,
     settings_of_run: dict[str, Any],
 ) -> Contents:
-    written = read_json(scores.metrics)
+    written = read_json(scores.metrics) if scores else NOT_SCORED
     audited = read_json(outcomes.outcomes) if outcomes else NOT_AUDITED
     metrics, table = read_metrics(written), _table(index, lungs)
-    scored = pd.read_csv(scores.scores) if scores.scores.exists() else pd.DataFrame()
+    scored = pd.read_csv(scores.scores) if scores and scores.scores.exists() else pd.DataFrame()
     return Contents(
         title=settings.title,
         task=settings.task,

@@ -49,7 +49,7 @@ def opened_weights(file: Path, what: str, mend: str = CONVERT) -> Any:
 
     Args:
         file: Its suffix says which of the two.
-        what: What messages call it, "evaluate.models: 'a': the weights".
+        what: What messages call it, "The model 'a': the weights".
         mend: The last sentence where it is a pickle.
 
     Raises:

@@ -91,7 +91,7 @@ def kind_of(settings: Settings, path: Path) -> ModuleType:
         ConfigError: nothing is there, or it is of no kind that is opened; a pickle is refused with the way to convert.
     """
     if settings.kind:
-        return bay.load(given, settings.kind, f"{settings.place}.kind")
+        return bay.load(given, settings.kind, f"{settings.place}, kind")
     if not path.exists():
         raise ConfigError(f"{settings.place}: nothing lies at its path. Give a file, or the folder of a run or bundle.")
     kinds = [bay.load(given, name, "kind") for name in bay.names(given)]

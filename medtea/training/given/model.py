@@ -21,7 +21,6 @@ from medtea.core.errors import ConfigError
 from medtea.core.names import Field
 from medtea.core.settings import StrictSettings
 
-WHERE = "evaluate.models"
 ANY = (None, None, None, None)
 
 
@@ -85,7 +84,7 @@ class Settings(StrictSettings):
     @property
     def place(self) -> str:
         """What messages call it."""
-        return f"{WHERE}: '{self.name}'"
+        return f"The model '{self.name}'"
 
 
 @dataclass(frozen=True)
