@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from pydantic import BaseModel, field_validator
 from pydantic import Field as Bound
 
 from medtea.audit import probes
-from medtea.audit.asked import UNLABELLED, AuditedGroup, AuditedNetwork
+from medtea.audit.asked import UNLABELLED, AuditedGroup, AuditedNetwork, Need
 from medtea.audit.asking import Answer, ask_all
 from medtea.audit.pictures import pictures_of
 from medtea.audit.policy import Policy, overall
@@ -111,7 +112,7 @@ def run(
         asked.append(_network(work, "teacher", teacher))
     asked += [_network(work, read_json(student.card)["name"], student) for student in students]
     size = read_array(index.radiographs).shape[-1]
-    asked += [_given(work, model, size) for model in models]
+    asked += [given_network(model, size=size, device=work.device) for model in models]
     groups = _groups(work, settings, index, lungs)
     if not groups:
         work.say(
@@ -149,7 +150,7 @@ def run(
     return artefact
 
 
-def costs(settings: Settings) -> dict[str, tuple[float, list[str]]]:
+def costs(settings: Settings) -> dict[str, tuple[float, list[Need]]]:
     """Of each probe: forward passes for each radiograph of a group, and what it needs."""
     found = {}
     for name, given in settings.probes.items():
@@ -169,8 +170,13 @@ def _network(work: Work, name: str, artefact: TeacherArtefact | StudentArtefact)
     return AuditedNetwork(name, load_classifier(artefact, work.device), sees_lungs_only=sees_lungs_only)
 
 
-def _given(work: Work, model: GivenModel, size: int) -> AuditedNetwork:
-    network, opened = open_given(model, size=size, device=work.device)
+def given_network(model: GivenModel, *, size: int, device: torch.device) -> AuditedNetwork:
+    """A network that others trained, as probes ask it, for radiographs of so many rows and columns.
+
+    Raises:
+        ConfigError: it cannot be opened, does not fit, or looks at what a changed radiograph does not have.
+    """
+    network, opened = open_given(model, size=size, device=device)
     if Field.TWIN in opened.looks_at:
         raise ConfigError(
             f"{model.place} looks at twins, which radiographs that a probe changes do not have. Give another network."

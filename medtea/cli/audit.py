@@ -12,7 +12,7 @@ import typer
 from medtea.audit.policy import Verdict, overall
 from medtea.audit.stage import costs
 from medtea.cli.configs import load, models_of, source_of
-from medtea.cli.given_audits import given_audit
+from medtea.cli.given_audits import Survey, given_audit, surveyed
 from medtea.cli.options import From, NoTracking, Set, To
 from medtea.cli.screen import out
 from medtea.cli.walking import folder_of, walk_pipeline
@@ -21,7 +21,7 @@ from medtea.core.names import OutcomesArtefact
 from medtea.core.settings import read_yaml
 from medtea.core.work import read_json
 from medtea.report.contents import read_outcomes
-from medtea.report.tables import plan_table, skipped_table, to_terminal, verdict_table
+from medtea.report.tables import not_asked, plan_table, skipped_table, to_terminal, verdict_table
 
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.NO_ANSWER: 2}
 """Of medtea audit, for whoever builds on it."""
@@ -92,7 +92,7 @@ def audit_command(
         fewer = settings.audit.model_copy(update={"radiographs": max(settings.audit.radiographs // 10, 1)})
         settings = settings.model_copy(update={"audit": fewer})
     if plan:
-        _plan(settings)
+        _plan(settings, None if data is None else surveyed(settings))
         return
     if data is None:
         folder = folder_of(Path(model), to)
@@ -107,8 +107,13 @@ def audit_command(
     sys.exit(EXIT_CODES[overall(Verdict(one) for one in audited["verdicts"].values())])
 
 
-def _plan(settings: Any) -> None:
-    asked = settings.audit
-    given = getattr(settings, "models", None) or (None, *settings.distil, *settings.evaluate.models)
-    out.print(to_terminal(plan_table(costs(asked), asked.policy.model_dump(), networks=len(given))))
+def _plan(settings: Any, survey: Survey | None) -> None:
+    asked, known = settings.audit, survey or Survey()
+    networks = len(settings.models) if survey else 1 + len(settings.distil) + len(settings.evaluate.models)
+    cost = costs(asked)
+    out.print(to_terminal(plan_table(cost, asked.policy.model_dump(), networks=networks, lacking=known.lacking)))
     out.print(f"Of each hospital at most {asked.radiographs} radiographs are asked about.", soft_wrap=True)
+    if survey:
+        reasons = not_asked(cost, survey.lacking or {})
+        passes = networks * sum(passes for name, (passes, _) in cost.items() if name not in reasons)
+        out.print(survey.in_words(asked.radiographs, passes), markup=False, soft_wrap=True)

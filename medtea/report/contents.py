@@ -344,7 +344,7 @@ def read_pictures(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
             pictures.append(
                 Picture(
                     group=str(group),
-                    label="positive" if labels[row] else "negative",
+                    label={1: "positive", 0: "negative"}.get(int(labels[row]), "no label"),
                     image=np.asarray(images[row], dtype=np.float64),
                     maps={name: np.asarray(of_method[row], dtype=np.float64) for name, of_method in maps.items()},
                     lung_mask=masks[row],

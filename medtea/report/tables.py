@@ -339,26 +339,42 @@ def _with_control(outcome: Outcome) -> Cell:
     return replace(cell, detail=f"{cell.detail}; {control}" if cell.detail else control)
 
 
-def plan_table(costs: Mapping[str, tuple[float, list[str]]], policy: Mapping[str, Any], *, networks: int) -> Table:
-    """What an audit would ask, before it does: of each probe its cost, what it needs and its threshold."""
+def plan_table(
+    costs: Mapping[str, tuple[float, Sequence[str]]],
+    policy: Mapping[str, Any],
+    *,
+    networks: int,
+    lacking: Mapping[str, str] | None = None,
+) -> Table:
+    """What an audit would ask, before it does: of each probe its cost, what it needs and its threshold.
+
+    With `lacking`, why a need is not met, it says of each probe whether it can be asked; the sum is of those that can.
+    """
+    reasons = not_asked(costs, lacking or {})
     columns = (
         Column("probe"),
         Column("passes", note=f"for each radiograph, {networks} networks", numeric=True),
         Column("threshold", numeric=True),
-        Column("needs"),
+        Column("needs") if lacking is None else Column("can be asked"),
     )
     rows = [
         (
             Cell(name),
             Cell(f"{cost * networks:g}"),
             Cell("not judged" if policy.get(name) is None else f"{policy[name]:g}"),
-            Cell("; ".join(needs)),
+            Cell("; ".join(needs) if lacking is None else f"no: {reasons[name]}" if name in reasons else "yes"),
         )
         for name, (cost, needs) in costs.items()
     ]
-    total = sum(cost for cost, _ in costs.values()) * networks
+    total = networks * sum(cost for name, (cost, _) in costs.items() if name not in reasons)
     rows.append((Cell("together"), Cell(f"{total:g}"), Cell(""), Cell("")))
     return Table("The audit's plan", columns, tuple(rows))
+
+
+def not_asked(costs: Mapping[str, tuple[float, Sequence[str]]], lacking: Mapping[str, str]) -> dict[str, str]:
+    """Of each probe the first reason why it cannot be asked; those that can are not named."""
+    first = {name: next((lacking[need] for need in needs if need in lacking), "") for name, (_, needs) in costs.items()}
+    return {name: reason for name, reason in first.items() if reason}
 
 
 def verdict_table(outcomes: Sequence[Outcome], audited: Mapping[str, Any]) -> Table:

@@ -27,6 +27,10 @@ class GivenNetwork(nn.Module):
         why_closed: Why there are scores alone; empty where layers and gradients can be had.
     """
 
+    scale: Tensor
+    shift: Tensor
+    resize: Tensor
+
     def __init__(self, settings: Settings, opened: Opened, size_of_run: int) -> None:
         """Take a network that was opened.
 
