@@ -68,7 +68,7 @@ def bootstrap(size: Size, prevalence: float) -> None:
         groups = [Group(patients, one) for scores in by_method for one in statistics_of(labels, scores)]
         drawn = Drawn.of(groups, replicates=size[3], generator=np.random.default_rng(number))
         for place in range(len(groups)):
-            drawn.mean([place])
+            drawn.estimate(place)
 
 
 def evaluate(size: Size, prevalence: float) -> None:

@@ -184,7 +184,7 @@ def write_tables(
     if not finished:
         raise DataError("No seed came to its evaluation, so there is no table.")
     methods = [student.name for student in settings.distil]
-    record = over_seeds(finished, methods=methods, replicates=settings.evaluate.replicates, seed=0)
+    record = over_seeds(finished, methods=methods)
     made = provenance()
     record |= {
         "failed": [{"seed": done.unit.settings.seed, "part": done.unit.part, "reason": done.reason} for done in failed],

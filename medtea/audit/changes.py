@@ -96,14 +96,6 @@ def imputed(picture: NDArray[Any], removed: Mask, generator: np.random.Generator
     return copy
 
 
-def with_background_of(
-    picture: NDArray[Any], lungs: Mask, other: NDArray[Any], other_lungs: Mask, generator: np.random.Generator
-) -> Floats:
-    """The picture's lungs on the other's background, where the other's lungs are first taken out smoothly."""
-    background = imputed(other, other_lungs, generator)
-    return np.where(lungs, np.asarray(picture, dtype=np.float32), background)
-
-
 def partners(
     classes: NDArray[Any], patients: list[str], generator: np.random.Generator, *, alike: bool = True
 ) -> NDArray[np.int64]:

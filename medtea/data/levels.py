@@ -7,6 +7,8 @@ place, or of the smallest: places are integers of half the size, and eight milli
 from __future__ import annotations
 
 import functools
+import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -81,6 +83,29 @@ def pixels_of(picture: Picture) -> NDArray[Any]:
 def extremes_of(picture: Picture) -> tuple[float, float]:
     """The smallest and the largest grey value."""
     return picture.extremes if isinstance(picture, Levels) else (float(picture.min()), float(picture.max()))
+
+
+def lines_of(
+    picture: Picture, of: Callable[[NDArray[Any]], NDArray[Any]], *, rows: int = ROWS
+) -> Iterator[NDArray[Any]]:
+    """What `of` makes of the grey values, each by itself, some rows at a time: they stay in the processor's cache."""
+    parts = (slice(first, first + rows) for first in range(0, picture.shape[0], rows))
+    if isinstance(picture, Levels):
+        table = of(picture.table)
+        return (np.take(table, picture.places[some], mode="clip") for some in parts)
+    return (of(picture[some]) for some in parts)
+
+
+def digest_of(picture: Picture) -> str:
+    """SHA-256 of the grey values in [0, 1] as 16-bit numbers, rows first: a picture has one, however it is coded."""
+    digest = hashlib.sha256()
+    for lines in lines_of(picture, _sixteen_bits):
+        digest.update(np.ascontiguousarray(lines).data)
+    return digest.hexdigest()
+
+
+def _sixteen_bits(grey: NDArray[Any]) -> NDArray[np.uint16]:
+    return np.rint(grey * np.float64(0xFFFF)).astype("<u2")
 
 
 def block_extremes(picture: Picture, side: int) -> tuple[NDArray[Any], NDArray[Any]]:

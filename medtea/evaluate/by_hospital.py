@@ -25,7 +25,7 @@ from medtea.metrics.delong import Placed, auroc_interval, placed, placed_mean
 from medtea.metrics.estimates import Estimate, without_interval
 from medtea.metrics.intervals import Drawn, Group
 from medtea.metrics.proportions import share
-from medtea.metrics.weighted import Statistic, auroc_of, average_precision_of, mean_of
+from medtea.metrics.weighted import average_precision_of
 
 
 def compared(scores: pd.DataFrame) -> pd.DataFrame:
@@ -43,16 +43,8 @@ def headline(scores: pd.DataFrame) -> str:
     return "accuracy" if scores["predicted"].notna().any() else "auroc"
 
 
-def headline_of(part: pd.DataFrame) -> Statistic:
-    """That statistic of some rows of one method."""
-    labels = part["label"].to_numpy(dtype=int)
-    if headline(part) == "auroc":
-        return auroc_of(labels, part["score"].to_numpy())
-    return mean_of((part["predicted"].to_numpy(dtype=int) == labels).astype(float))
-
-
 def headline_placed(part: pd.DataFrame) -> Placed:
-    """The same with each patient's part of its error, for differences."""
+    """That number of some rows of one method, with each patient's part of its error."""
     labels, patients = part["label"].to_numpy(dtype=int), part["patient"].tolist()
     if headline(part) == "auroc":
         return placed(patients, labels, part["score"].to_numpy())
@@ -130,7 +122,7 @@ def _average_precisions(counted: pd.DataFrame, *, replicates: int, seed: int) ->
             for part in parts.values()
         ]
         drawn = Drawn.of(groups, replicates=replicates, generator=numpy_generator(seed, f"bootstrap/{group}"))
-        found |= {(method, group): drawn.mean([place]) for place, method in enumerate(parts)}
+        found |= {(method, group): drawn.estimate(place) for place, method in enumerate(parts)}
     return found
 
 

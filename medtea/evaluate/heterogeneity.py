@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 
 from medtea.core.names import Split
 from medtea.evaluate.by_hospital import compared, headline, role_of
-from medtea.metrics.delong import placed, standard_error
+from medtea.metrics.delong import auroc_interval, placed, standard_error
 from medtea.metrics.random_effects import random_effects
 
 HOW = (
@@ -52,7 +52,7 @@ def _share_patients(tested: pd.DataFrame) -> bool:
 def _hospital(group: str, part: pd.DataFrame) -> dict[str, Any]:
     """One hospital's AUROC on the logit scale with its standard error, or why it has none."""
     one = placed(part["patient"].tolist(), part["label"].to_numpy(dtype=int), part["score"].to_numpy())
-    error = standard_error(one)
+    error, own = standard_error(one), auroc_interval(one)
     reason = ""
     if np.isnan(one.value):
         reason = "one class only"
@@ -67,7 +67,9 @@ def _hospital(group: str, part: pd.DataFrame) -> dict[str, Any]:
         "n": len(part),
         "n_patients": part["patient"].nunique(),
         "n_positive": int(part["label"].sum()),
-        "auroc": None if np.isnan(one.value) else one.value,
+        "auroc": _answer(one.value),
+        "low": _answer(own.low),
+        "high": _answer(own.high),
         "logit": float(logit(one.value)) if answered else None,
         "standard_error": error / (one.value * (1 - one.value)) if answered else None,
         "reason": reason,

@@ -10,17 +10,21 @@ import numpy as np
 import pandas as pd
 
 from medtea.core.names import ScoresArtefact, Split
-from medtea.core.progress import track
-from medtea.core.seeds import numpy_generator
 from medtea.core.work import read_json
-from medtea.evaluate.by_hospital import compared, headline, headline_of, role_of
-from medtea.metrics.intervals import Drawn, Group
+from medtea.evaluate.by_hospital import compared, headline, headline_placed, role_of
+from medtea.metrics.delong import Placed, auroc_interval, difference, once, with_other_seeds
+from medtea.metrics.proportions import mean_share
 
 CONTROLS = ("erm", "feature_distil", "teacher")
 """Whom every method is compared with, where they are there."""
+HOW = {
+    "auroc": "DeLong, or Obuchowski where a patient has several radiographs; logit scale",
+    "accuracy": "Wilson, of the independent radiographs by patient",
+}
+"""The interval of the mean over seeds: of one seed it is the one on that run's own page."""
 
 
-def over_seeds(runs: Sequence[Path], *, methods: Sequence[str], replicates: int, seed: int) -> dict[str, Any]:
+def over_seeds(runs: Sequence[Path], *, methods: Sequence[str]) -> dict[str, Any]:
     """The table of runs that differ in their seed alone; a number without an answer is None.
 
     `value` is the mean over seeds, `sd` their standard deviation, `by_seed` each one's. The interval `patients` holds
@@ -29,8 +33,6 @@ def over_seeds(runs: Sequence[Path], *, methods: Sequence[str], replicates: int,
     Args:
         runs: Run folders of which `evaluate` is finished.
         methods: Students that were asked for, in the order to be shown.
-        replicates: Draws of each interval.
-        seed: Of the draws.
     """
     scores = {run.name: _read(run) for run in runs}
     cards: dict[str, dict[str, Any]] = {}
@@ -40,39 +42,33 @@ def over_seeds(runs: Sequence[Path], *, methods: Sequence[str], replicates: int,
     roles = {str(group): role_of(part) for group, part in everything.groupby("group", sort=True)}
     groups = sorted(roles, key=lambda group: (roles[group] == "ood", group))
     parts = {
-        (str(group), str(method), run): part.sort_values("radiograph")
+        (str(group), str(method), run): headline_placed(part.sort_values("radiograph"))
         for run, table in scores.items()
         for (method, group), part in table.groupby(["method", "group"], sort=False)
     }
     asked = ["teacher", *methods]
+    asked_for = headline(everything)
     cells, differences = [], []
-    for group in track(groups, "intervals over seeds"):
-        there = [(method, run) for method in asked for run in scores if (group, method, run) in parts]
-        drawn = Drawn.of(
-            [_group(parts[group, *one]) for one in there],
-            replicates=replicates,
-            generator=numpy_generator(seed, group),
-        )
-        place = {one: number for number, one in enumerate(there)}
+    for group in groups:
         for method in asked:
-            own = [place.get((method, run)) for run in scores]
-            cells.append({"method": method, "group": group} | _cell(drawn, own))
+            own = [parts.get((group, method, run)) for run in scores]
+            cells.append({"method": method, "group": group} | _cell(own, asked_for))
             for control in CONTROLS:
-                other = [place.get((control, run)) for run in scores]
+                other = [parts.get((group, control, run)) for run in scores]
                 both = [(a, b) for a, b in zip(own, other, strict=True) if a is not None and b is not None]
                 if both and control != method:
                     found = {"method": method, "control": control, "group": group}
-                    differences.append(found | _estimated(drawn, [a for a, _ in both], [b for _, b in both]))
+                    differences.append(found | _difference([a for a, _ in both], [b for _, b in both]))
     for rows in (cells, differences):
         rows.sort(key=lambda row: asked.index(row["method"]))
     return {
-        "headline": headline(everything),
+        "headline": asked_for,
         "runs": list(scores),
         "groups": [{"group": group, "role": roles[group]} for group in groups],
         "methods": [{"method": name, **cards.get(name, {})} for name in asked],
         "cells": cells,
         "differences": differences,
-        "interval": f"95 %, percentile bootstrap of patients with the seeds as they are, {replicates} draws",
+        "interval": f"95 %, by patient with the seeds as they are ({HOW[asked_for]})",
     }
 
 
@@ -85,25 +81,25 @@ def _answer(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _group(part: pd.DataFrame) -> Group:
-    return Group(part["patient"].tolist(), headline_of(part))
-
-
-def _cell(drawn: Drawn, places: Sequence[int | None]) -> dict[str, Any]:
+def _cell(seeds: Sequence[Placed | None], asked_for: str) -> dict[str, Any]:
     """What each seed says, their mean, and its intervals; no answer is None."""
-    by_seed = [None if place is None else _answer(drawn.groups[place].statistic.value) for place in places]
+    by_seed = [None if one is None else _answer(one.value) for one in seeds]
     known = [value for value in by_seed if value is not None]
-    there = [place for place in places if place is not None]
-    return {
+    there = [one for one in seeds if one is not None]
+    found: dict[str, Any] = {
         "by_seed": by_seed,
         "value": float(np.mean(known)) if known else None,
         "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
-        **(_estimated(drawn, there) if there else {}),
     }
+    if there:
+        by_patient = auroc_interval(*there) if asked_for == "auroc" else mean_share(there)
+        found |= {"patients": by_patient.to_json(), "seeds_and_patients": with_other_seeds(there).to_json()}
+    return found
 
 
-def _estimated(drawn: Drawn, first: Sequence[int], less: Sequence[int] = ()) -> dict[str, Any]:
+def _difference(first: Sequence[Placed], less: Sequence[Placed]) -> dict[str, Any]:
+    # Both sides are networks on the same radiographs, which count once.
     return {
-        "patients": drawn.mean(first, less).to_json(),
-        "seeds_and_patients": drawn.mean(first, less, draw_groups=True).to_json(),
+        "patients": once(difference(first, less).estimate, [*first, *less]).to_json(),
+        "seeds_and_patients": with_other_seeds(first, less).to_json(),
     }

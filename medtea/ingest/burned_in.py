@@ -32,6 +32,7 @@ FEWEST_ROWS = 5  # pixels: below that a letter cannot be told from a speck
 CONTRAST = 0.2  # of a stroke over its surroundings, in shares of the grey values' range
 EXTREME = 0.75  # a letter's pixels lie this near the end of the range
 TEXT = 4  # letters
+WHITE = 255  # extremes of bytes are found at four times the rate
 
 
 @dataclass(frozen=True)
@@ -126,19 +127,19 @@ def text_on_border(picture: Picture) -> Border:
         return Border(0)
     lines = []
     for grey in ((bright - low) / (high - low), (high - dark) / (high - low)):
-        found = list(_on_border(_strokes(grey.astype(np.float32))))
+        found = list(_on_border(_strokes(np.rint(WHITE * grey).astype(np.uint8))))
         lines += [_longest_line(found, grey.shape), _longest_line([part.turned for part in found], grey.shape)]
     return Border(max(lines))
 
 
-def _strokes(picture: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _strokes(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Thin and bright: what a square wider than a stroke does not fit into."""
     width = max(3, round(TALLEST / 4 * max(picture.shape))) | 1
     opened = around(around(picture, width, np.minimum), width, np.maximum)
-    return np.asarray((picture - opened > CONTRAST) & (picture >= EXTREME))
+    return np.asarray((picture - opened > CONTRAST * WHITE) & (picture >= EXTREME * WHITE))
 
 
-def around(picture: NDArray[np.float32], width: int, extreme: np.ufunc) -> NDArray[np.float32]:
+def around(picture: NDArray[np.uint8], width: int, extreme: np.ufunc) -> NDArray[np.uint8]:
     """The extreme of the square of odd width around each pixel, mirrored at the edges: scipy's filter, but faster.
 
     The extreme of 2 n pixels is that of two times n: windows grow by doubling, and two that overlap make the last.

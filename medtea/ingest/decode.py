@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from medtea.core.errors import DataError
 from medtea.data.choices import Accept, Choices
+from medtea.data.levels import digest_of
 from medtea.data.reader import read, read_mask
 from medtea.data.volumes import data_file_of
 from medtea.ingest.burned_in import judged
@@ -65,9 +65,8 @@ def decode(
     picture, fitted = prepare(reading.picture, lungs, size=how["size"], how=how["fit"])
     if [state_of(one) for one in (path, *masks)] != states:
         raise ChangedError("The file was changed while it was read; start again when nothing writes to the source.")
-    digest = hashlib.sha256(np.ascontiguousarray(reading.pixels).data).hexdigest()
     text = judged(reading.picture, text, how["burned_in"])
-    facts = {"digest": digest, "reading": reading.facts.columns(), "text_on_border": text}
+    facts = {"digest": digest_of(reading.picture), "reading": reading.facts.columns(), "text_on_border": text}
     return facts, picture.astype(PICTURE).tobytes() + fitted.astype(MASK).tobytes()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from PIL import Image
 
 from medtea.core.errors import DataError
 from medtea.data.dicom.grey import percentiles
-from medtea.data.levels import ROWS, Levels, Picture, extremes_of, pixels_of
+from medtea.data.levels import ROWS, Levels, Picture, extremes_of, lines_of, pixels_of
 
 How = Literal["stretch", "pad"]
 Box = tuple[slice, slice]
@@ -37,21 +37,24 @@ def field_box(radiograph: Picture) -> Box:
     low, high = extremes_of(radiograph)
     flat = FLAT * (high - low)
 
-    def is_empty(line: NDArray[np.float32]) -> bool:
-        return bool(((line <= low + flat) | (line >= high - flat)).mean() >= EMPTY_SHARE)
+    def is_flat(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return np.asarray((grey <= low + flat) | (grey >= high - flat))
 
-    pixels = pixels_of(radiograph)
-    rows = _kept(pixels, is_empty)
-    return rows, _kept(pixels[rows].T, is_empty)
+    if isinstance(radiograph, Levels):
+        table, lines = is_flat(radiograph.table), radiograph.places
+        rows = _kept(lines, lambda line: table[line])
+        return rows, _kept(lines[rows].T, lambda line: table[line])
+    rows = _kept(radiograph, is_flat)
+    return rows, _kept(radiograph[rows].T, is_flat)
 
 
-def _kept(lines: NDArray[np.float32], is_empty: Callable[[NDArray[np.float32]], bool]) -> slice:
+def _kept(lines: NDArray[Any], is_flat: Callable[[NDArray[Any]], NDArray[np.bool_]]) -> slice:
     count = len(lines)
     most = int(count * LARGEST_CROP)
     first, last = 0, count
-    while first < most and is_empty(lines[first]):
+    while first < most and is_flat(lines[first]).mean() >= EMPTY_SHARE:
         first += 1
-    while count - last < most and is_empty(lines[last - 1]):
+    while count - last < most and is_flat(lines[last - 1]).mean() >= EMPTY_SHARE:
         last -= 1
     return slice(first, last)
 
@@ -90,9 +93,7 @@ def scale_of(radiograph: Picture, *, low: float = 1, high: float = 99) -> Scale:
     return Scale(black, white)
 
 
-def fit(
-    radiograph: NDArray[np.float32], size: int, how: How = "stretch", *, scale: Scale | None = None
-) -> NDArray[np.float32]:
+def fit(radiograph: Picture, size: int, how: How = "stretch", *, scale: Scale | None = None) -> NDArray[np.float32]:
     """The radiograph on size x size pixels, averaged over the area that a new pixel covers.
 
     Args:
@@ -102,7 +103,8 @@ def fit(
         scale: What grey values are brought to before they are averaged.
     """
     if how == "pad" and len(set(radiograph.shape)) > 1:  # the black that is added stays as it is
-        radiograph, scale = np.asarray(_square(scale.of(radiograph) if scale else radiograph, how)), None
+        pixels = pixels_of(radiograph)
+        radiograph, scale = np.asarray(_square(scale.of(pixels) if scale else pixels, how)), None
     rows, columns = radiograph.shape
     block = max(1, min(rows, columns) // (FINER * size))
     # PIL's bilinear filter widens with the reduction, which antialiases; blocks first, since it takes its time.
@@ -112,14 +114,10 @@ def fit(
     return np.asarray(np.clip(np.asarray(resized, dtype=np.float32), 0, 1))
 
 
-def _block_means(picture: NDArray[np.float32], block: int, scale: Scale | None) -> NDArray[np.float32]:
-    """Means of block x block pixels; at the lower and right edge of those that are left.
-
-    Some lines at a time, so that they are scaled and averaged within the processor's cache.
-    """
-    some = max(ROWS // block, 1) * block
-    parts = (picture[first : first + some] for first in range(0, len(picture), some))
-    lines = np.concatenate([_line_means(scale.of(part) if scale else part, block) for part in parts])
+def _block_means(picture: Picture, block: int, scale: Scale | None) -> NDArray[np.float32]:
+    """Means of block x block pixels; at the lower and right edge of those that are left."""
+    parts = lines_of(picture, scale.of if scale else np.asarray, rows=max(ROWS // block, 1) * block)
+    lines = np.concatenate([_line_means(part, block) for part in parts])
     return np.ascontiguousarray(_line_means(np.ascontiguousarray(lines.T), block).T)
 
 
@@ -161,5 +159,5 @@ def prepare(
             f"{radiograph.shape[1]}; a mask lies on its radiograph's grid."
         )
     box = field_box(radiograph)
-    fitted = fit(pixels_of(radiograph)[box], size, how, scale=scale_of(radiograph[box]))
+    fitted = fit(radiograph[box], size, how, scale=scale_of(radiograph[box]))
     return fitted, np.zeros((size, size), dtype=bool) if mask is None else fit_mask(mask[box], size, how)

@@ -120,38 +120,83 @@ def placed_mean(patients: Sequence[str], values: ArrayLike) -> Placed:
 
 def standard_error(one: Placed) -> float:
     """The standard error of the number; NaN with fewer than two patients of a class, 0 where nothing varies."""
-    return float(np.sqrt(_variance([one], [1.0])[0])) if np.isfinite(one.value) else NAN
+    return float(np.sqrt(variance_of([one], [1.0])[0])) if np.isfinite(one.value) else NAN
 
 
-def auroc_interval(one: Placed) -> Estimate:
+def auroc_interval(*seeds: Placed) -> Estimate:
     """The AUROC with its 95 % interval, on the logit scale: it never leaves [0, 1].
 
     Where every pair is ranked rightly (or every pair wrongly) the variance is 0 and says nothing. Then the interval is
     an exact bound: k pairs of different patients, each patient used once, are all ranked rightly with probability θ^k,
     so that an AUROC below 0.025^(1/k) would show this in fewer than 2.5 % of studies. The other end is 1.
 
+    Args:
+        *seeds: One, or the same hospital under several networks, the seeds of one experiment: then it is their mean,
+            each counting the same, and the interval says what other patients would give these very networks.
+
     Returns:
         An estimate whose `interval` says how it was made, or why there is none: fewer than two patients of a class, or
         scores that are all the same.
     """
-    found = _counted([one], one.value)
+    value = float(np.mean([one.value for one in seeds]))
+    found = once(_counted(seeds, value), seeds)
     if not found.answered:
         return found
-    if one.value in (0.0, 1.0):
-        bound = (ALPHA / 2) ** (1 / one.independent_pairs) if one.independent_pairs else NAN
+    if value in (0.0, 1.0):
+        pairs = min(one.independent_pairs for one in seeds)
+        bound = (ALPHA / 2) ** (1 / pairs) if pairs else NAN
         if np.isnan(bound):
             return replace(found, interval="none: one patient")
-        low, high = (bound, 1.0) if one.value == 1 else (0.0, 1 - bound)
+        low, high = (bound, 1.0) if value == 1 else (0.0, 1 - bound)
         return replace(found, low=low, high=high, interval="exact bound, every pair ranked alike")
-    variance, freedom = _variance([one], [1.0])
+    variance, freedom = variance_of(seeds, [1 / len(seeds)] * len(seeds))
     if np.isnan(variance):
         return replace(found, interval="none: fewer than two patients of a class")
     if variance < NOTHING:
         return replace(found, interval="none: the scores are all the same")
-    width = stdtrit(freedom, 1 - ALPHA / 2) * np.sqrt(variance) / (one.value * (1 - one.value))
-    low, high = expit(logit(one.value) - width), expit(logit(one.value) + width)
-    method = "Obuchowski" if one.is_clustered else "DeLong"
-    return replace(found, low=float(low), high=float(high), interval=f"{method}, logit scale{_few([one])}")
+    low, high = _on_the_logit_scale(value, variance, freedom)
+    method = "Obuchowski" if any(one.is_clustered for one in seeds) else "DeLong"
+    return replace(found, low=low, high=high, interval=f"{method}, logit scale{_few(seeds)}")
+
+
+def with_other_seeds(seeds: Sequence[Placed], less: Sequence[Placed] = ()) -> Estimate:
+    """The mean over seeds, or of paired differences to the same seeds of `less`, with an interval for other seeds too.
+
+    The variance by patient and that of the mean over seeds, s² / k, add up; Student's t with Satterthwaite's degrees
+    of freedom. A mean is on the logit scale, a difference as it is. Seeds differ by their patients too, so that a
+    little is counted twice. With three seeds it is wide where seeds differ: little is known of their spread.
+
+    Returns:
+        No interval with one seed, or without a variance by patient.
+    """
+    values = np.array([one.value for one in seeds]) - (np.array([one.value for one in less]) if less else 0.0)
+    value, k = float(values.mean()), values.size
+    found = once(_counted([*seeds, *less], value), seeds)
+    if not found.answered:
+        return found
+    if k < 2:
+        return replace(found, interval="none: one seed")
+    of_patients, freedom = variance_of([*seeds, *less], [1 / k] * k + [-1 / k] * len(less))
+    of_seeds = float(values.var(ddof=1)) / k
+    variance = of_patients + of_seeds
+    if np.isnan(variance) or variance < NOTHING:
+        return replace(found, interval="none: nothing is known of the spread")
+    freedom = variance**2 / (of_patients**2 / freedom + of_seeds**2 / (k - 1))
+    if less:
+        width = float(stdtrit(freedom, 1 - ALPHA / 2)) * np.sqrt(variance)
+        return replace(found, low=value - width, high=value + width, interval="by patient and seed, paired")
+    if not 0 < value < 1:
+        return replace(found, interval="none: every pair is ranked alike")
+    low, high = _on_the_logit_scale(value, variance, freedom)
+    return replace(found, low=low, high=high, interval="by patient and seed, logit scale")
+
+
+def once(found: Estimate, seeds: Sequence[Placed]) -> Estimate:
+    """The estimate with its radiographs counted once where the seeds of an experiment share them all."""
+    first = seeds[0]
+    if all(one.n == first.n and np.array_equal(one.patients, first.patients) for one in seeds):
+        return replace(found, n=first.n, n_positive=first.n_positive)
+    return found
 
 
 def difference(first: Sequence[Placed], second: Sequence[Placed]) -> Comparison:
@@ -170,7 +215,7 @@ def difference(first: Sequence[Placed], second: Sequence[Placed]) -> Comparison:
     found = _counted(parts, value)
     if not found.answered:
         return Comparison(found, NAN, NAN)
-    variance, freedom = _variance(parts, weights)
+    variance, freedom = variance_of(parts, weights)
     if np.isnan(variance):
         return Comparison(replace(found, interval="none: fewer than two patients of a class"), NAN, NAN)
     if variance < NOTHING:
@@ -183,6 +228,11 @@ def difference(first: Sequence[Placed], second: Sequence[Placed]) -> Comparison:
         found, low=value - width, high=value + width, interval=f"{name}, {_design(first, second)}{_few(parts)}"
     )
     return Comparison(estimate, value / error, float(2 * stdtr(freedom, -abs(value) / error)))
+
+
+def _on_the_logit_scale(value: float, variance: float, freedom: float) -> tuple[float, float]:
+    width = stdtrit(freedom, 1 - ALPHA / 2) * np.sqrt(variance) / (value * (1 - value))
+    return float(expit(logit(value) - width)), float(expit(logit(value) + width))
 
 
 def _few(parts: Sequence[Placed]) -> str:
@@ -232,7 +282,7 @@ def _together(parts: Sequence[Placed]) -> tuple[int, list[NDArray[np.intp]]]:
     return everyone.size, np.split(places, np.cumsum([part.patients.size for part in parts])[:-1])
 
 
-def _variance(parts: Sequence[Placed], weights: Sequence[float]) -> tuple[float, float]:
+def variance_of(parts: Sequence[Placed], weights: Sequence[float]) -> tuple[float, float]:
     """Variance of Σ weight · θ, and its degrees of freedom; NaN where a class has fewer than two patients.
 
     Per patient the weighted parts are added up, squared and summed: Obuchowski's S10, S01 and S11, with her factors

@@ -113,20 +113,17 @@ def difference_between_groups(
 
 @dataclass(frozen=True)
 class Drawn:
-    """The statistics of several groups under the same draws of patients: means and differences of them are paired.
+    """The statistics of several groups under the same draws of patients, each computed once: methods at one hospital.
 
-    Patients who occur in the same groups are drawn together, as in difference_between_groups. Every statistic is
-    computed once, however many means and differences are asked for.
+    Patients who occur in the same groups are drawn together, as in difference_between_groups.
 
     Attributes:
         groups: As they were given.
         numbers: (groups, replicates), NaN where a draw has no answer.
-        seed: Of the draws of groups.
     """
 
     groups: Sequence[Group]
     numbers: Floats
-    seed: int
 
     @classmethod
     def of(cls, groups: Sequence[Group], *, replicates: int = REPLICATES, generator: np.random.Generator) -> Drawn:
@@ -135,40 +132,17 @@ class Drawn:
         Raises:
             DataError: the number of patients differs from the number of rows.
         """
-        seed = int(generator.integers(2**32))
         everyone, places, strata = _patients_and_strata(_checked_groups(groups))
         blocks = []
         for counts in _drawn_counts(strata, everyone, replicates, _widest(groups), generator):
             with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy and scipy let go of the interpreter's lock
                 blocks.append(list(pool.map(_computed, groups, [counts] * len(groups), places)))
-        return cls(groups, np.concatenate(blocks, axis=1), seed)
+        return cls(groups, np.concatenate(blocks, axis=1))
 
-    def mean(self, first: Sequence[int], less: Sequence[int] = (), *, draw_groups: bool = False) -> Estimate:
-        """Mean of some groups' statistics, each group counting the same: the seeds of one experiment.
-
-        Args:
-            first: Which groups, by number.
-            less: One for each of `first`, on the same rows, to be taken off: a paired difference.
-            draw_groups: Draw the groups with replacement as well, so that the interval holds another seed too. With
-                three seeds it is rough.
-
-        Raises:
-            DataError: rows of a difference are not of the same patients.
-        """
-        members = [self.groups[one] for one in first]
-        others = [self.groups[one] for one in less]
-        if less and [list(group.patients) for group in others] != [list(group.patients) for group in members]:
-            raise DataError("A paired difference needs the same rows, of the same patients, on both sides.")
-        values = np.array([group.statistic.value for group in members])
-        numbers = self.numbers[list(first)]
-        if less:
-            values = values - np.array([group.statistic.value for group in others])
-            numbers = numbers - self.numbers[list(less)]
-        if draw_groups:
-            chosen = np.random.default_rng(self.seed).integers(len(first), size=numbers.shape)
-            numbers = np.take_along_axis(numbers, chosen, axis=0)
-        ends = () if less else members[0].statistic.ends
-        return _with_interval(_counted(members, float(values.mean())), numbers.mean(axis=0), ends)
+    def estimate(self, place: int) -> Estimate:
+        """One group's statistic with its 95 % percentile interval."""
+        statistic = self.groups[place].statistic
+        return _with_interval(_counted([self.groups[place]], statistic.value), self.numbers[place], statistic.ends)
 
 
 def _estimate(

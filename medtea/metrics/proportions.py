@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtrit
 
 from medtea.core.errors import DataError
+from medtea.metrics.delong import Placed, once, placed_mean, variance_of
 from medtea.metrics.estimates import Estimate, without_interval
 
 Z = float(ndtri(0.975))
@@ -42,15 +43,28 @@ def share(patients: Sequence[str], right: ArrayLike, *, n_positive: int | None =
     called = np.asarray(right, dtype=bool)
     if called.shape != (len(patients),):
         raise DataError(f"There are {len(patients)} patients for rows of shape {called.shape}; give one per row.")
-    if not called.size:
-        return without_interval(np.nan, n=0, n_patients=0, n_positive=n_positive)
-    names, place = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    value = float(called.mean())
-    found = without_interval(value, n=called.size, n_patients=names.size, n_positive=n_positive)
-    if names.size == called.size:
-        low, high = wilson(value, called.size)
+    return replace(mean_share([placed_mean(patients, called)]), n_positive=n_positive)
+
+
+def mean_share(seeds: Sequence[Placed]) -> Estimate:
+    """The mean of shares, each counting the same, with its 95 % interval: one, or one per seed of an experiment.
+
+    Seeds are networks on the same radiographs: what they get wrong hangs together by patient, and the number of
+    independent radiographs says how closely.
+
+    Args:
+        seeds: Means of 0 and 1, from placed_mean.
+    """
+    value = float(np.mean([one.value for one in seeds]))
+    rows, patients = sum(one.n for one in seeds), np.unique(np.concatenate([one.patients for one in seeds])).size
+    found = once(without_interval(value, n=rows, n_patients=patients), seeds)
+    if not found.answered:
+        return found
+    if patients == rows:
+        low, high = wilson(value, rows)
         return replace(found, low=low, high=high, interval="Wilson")
-    size = _independent_rows(np.bincount(place, called - value, names.size), value, called.size)
+    variance, _ = variance_of(seeds, [1 / len(seeds)] * len(seeds))
+    size = _independent_rows(variance, value, rows, patients)
     low, high = wilson(value, size)
     return replace(found, low=low, high=high, interval=f"Wilson, {size:.0f} independent radiographs by patient")
 
@@ -63,12 +77,10 @@ def wilson(value: float, size: float) -> tuple[float, float]:
     return float(min(max(centre - half, 0.0), value)), float(max(min(centre + half, 1.0), value))
 
 
-def _independent_rows(error_by_patient: np.ndarray, value: float, rows: int) -> float:
+def _independent_rows(variance: float, value: float, rows: int, patients: int) -> float:
     # p (1 - p) / variance; never more than there are rows, nor fewer than one.
-    patients = error_by_patient.size
     if value in (0.0, 1.0) or patients < 2:
         return float(patients)
-    variance = float((error_by_patient**2).sum()) * patients / (patients - 1) / rows**2
     size = rows if variance == 0 else value * (1 - value) / variance
     # Few patients: the variance is itself uncertain, by as much as t is wider than the normal.
     size *= (stdtrit(rows - 1, 0.975) / stdtrit(patients - 1, 0.975)) ** 2

@@ -38,6 +38,8 @@ class Settings(StrictSettings):
         height: Of the letter, as a share of the radiograph's height.
         brightness: The letter's grey value, in [0, 1].
         noise: Standard deviation of diffuse noise (grey values are in [0, 1]).
+        agreement: How often the mark names the radiograph's own label, in training, validation and the IID test: 1
+            always, 0.5 by chance, so that it is there and says nothing. Drawn radiograph by radiograph.
         unbiased: Share of the patients of training and validation who are set apart as the small unbiased subset, in
             which the mark is drawn at random; only methods and teachers that declare to see it are trained on it.
     """
@@ -49,6 +51,7 @@ class Settings(StrictSettings):
     height: float = Bound(1 / 6, gt=0, le=0.5)
     brightness: float = Bound(1.0, ge=0, le=1)
     noise: float = Bound(0.05, gt=0, le=0.5)
+    agreement: float = Bound(1.0, ge=0, le=1)
     unbiased: float = Bound(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -65,11 +68,11 @@ class Settings(StrictSettings):
 
 
 def run(work: Work, settings: Settings, index: IndexArtefact) -> IndexArtefact:
-    """Leave a new index: training and validation radiographs carry the mark of their label.
+    """Leave a new index: training and validation radiographs carry the mark of their label, as often as is asked.
 
-    Each test radiograph of the training hospitals comes four times, as four groups: the mark follows the label
-    (IID), is absent, is drawn at random, or is the other label's (three kinds of OOD). Unlabelled radiographs and other
-    hospitals stay as they are. Every radiograph's twin is itself before anything was planted.
+    Each test radiograph of the training hospitals comes four times, as four groups: the mark follows the label as it
+    does in training (IID), is absent, is drawn at random, or is the other label's (three kinds of OOD). Unlabelled
+    radiographs and other hospitals stay as they are. Every radiograph's twin is itself before anything was planted.
 
     Raises:
         DataError: the training hospitals have no labelled test radiograph.
@@ -86,7 +89,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> IndexArtefact:
     if len(tested) == 0:
         raise DataError("plant: the training hospitals have no labelled test radiograph; raise ingest.test_share.")
     generator = numpy_generator(work.seed, "plant")
-    sign = _linked(table, marked)
+    sign = _linked(table, marked, settings.agreement, numpy_generator(work.seed, "plant/agreement"))
     apart = _set_apart(settings, table, marked, numpy_generator(work.seed, "plant/unbiased"))
     sign[apart] = numpy_generator(work.seed, "plant/unbiased/marks").integers(2, size=len(apart))
     table.loc[marked & table["split"].eq(Split.TEST), "group"] += ", mark follows"
@@ -124,10 +127,11 @@ UNBIASED = ", unbiased"
 NO_MARK = -1
 
 
-def _linked(table: pd.DataFrame, marked: pd.Series[bool]) -> Array:
-    """Each radiograph's own label where it is marked."""
+def _linked(table: pd.DataFrame, marked: pd.Series[bool], agreement: float, generator: np.random.Generator) -> Array:
+    """Each radiograph's own label where it is marked, and the other one where the mark is not to agree."""
     labels = table["label"].to_numpy(dtype=int, na_value=NO_MARK)
-    return np.where(marked.to_numpy(), labels, NO_MARK)
+    agrees = generator.random(len(table)) < agreement
+    return np.where(marked.to_numpy(), np.where(agrees, labels, 1 - labels), NO_MARK)
 
 
 def _signs(variant: str, labels: Array, generator: np.random.Generator) -> Array:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from medtea.report.drawing import COLOUR, MARKERS, SERIES, WIDTH, Axes, Figure, axes_of, sheet, to_svg
 from medtea.report.tables import tag
@@ -114,22 +113,13 @@ def hospitals_plot(name: str, entries: Sequence[Written], names: Sequence[str]) 
 OVER = {"ood": "hospitals not seen in training", "all": "all hospitals"}
 
 
-def interval_of(hospital: Written) -> tuple[float | None, float | None]:
-    """A hospital's own 95 % interval, as the pooling takes it: normal on the logit scale; None without an error."""
-    if hospital["logit"] is None:
-        return None, None
-    width = 1.959964 * hospital["standard_error"]
-    return float(expit(hospital["logit"] - width)), float(expit(hospital["logit"] + width))
-
-
 def span(low: float | None, high: float | None) -> str:
     """An interval in words."""
     return "no answer" if low is None or high is None else f"{low:.2f} to {high:.2f}"
 
 
 def _hospital_row(axes: Axes, height: float, hospital: Written, colour: str) -> None:
-    low, high = interval_of(hospital)
-    value = hospital["auroc"]
+    value, low, high = hospital["auroc"], hospital["low"], hospital["high"]
     words = "no answer" if value is None else f"{value:.2f} ({span(low, high) if low is not None else 'no interval'})"
     _beside(axes, height, f"{hospital['group']} {tag(hospital['role'])}", words)
     if low is not None and high is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from medtea.data.geometry import Geometry, Turn
-from medtea.data.levels import Levels, block_extremes, extremes_of, pixels_of
+from medtea.data.levels import Levels, block_extremes, digest_of, extremes_of, lines_of, pixels_of
 
 TABLES = {
     "rising": np.linspace(0, 1, 4096),
@@ -59,3 +61,28 @@ def test_levels_are_placed_as_their_pixels_are(shape: tuple[int, int] | None) ->
     levels = made("clipped at both ends")
     geometry = Geometry((71, 53), (0, 71, 0, 53), Turn(transpose=True, flip_rows=True), shape)
     np.testing.assert_array_equal(pixels_of(geometry.place_levels(levels)), geometry.place_cropped(levels.pixels))
+
+
+@pytest.mark.parametrize("rows", [1, 16, 100])
+@pytest.mark.parametrize("table", TABLES)
+def test_lines_are_what_is_made_of_the_pixels(table: str, rows: int) -> None:
+    levels = made(table)
+    for picture in (levels, levels.pixels):
+        parts = list(lines_of(picture, np.sqrt, rows=rows))
+        assert max(len(part) for part in parts) == min(rows, 71)
+        np.testing.assert_array_equal(np.concatenate(parts), np.sqrt(levels.pixels))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_one_picture_has_one_digest_however_it_is_coded(table: str) -> None:
+    levels = made(table)
+    values = np.rint(levels.pixels.astype(np.float64) * 65535).astype("<u2")
+    assert digest_of(levels) == digest_of(levels.pixels) == hashlib.sha256(values.tobytes()).hexdigest()
+    shuffled = np.random.default_rng(0).permutation(len(levels.table)).astype(np.uint16)
+    coded = np.empty_like(levels.table)
+    coded[shuffled] = levels.table
+    other = Levels(shuffled[levels.places], coded)
+    assert digest_of(other) == digest_of(levels)
+    changed = levels.pixels.copy()
+    changed[70, 52] += 2 / 65535
+    assert digest_of(changed) != digest_of(levels)

@@ -10,9 +10,10 @@ from oracles.r import asked_of_r, vector
 from oracles.slow_metrics import auroc_by_pairs, obuchowski_by_pairs
 from scipy.special import logit
 from scipy.stats import norm, ttest_ind, ttest_rel
+from scipy.stats import t as student
 
 from medtea.core.errors import DataError
-from medtea.metrics.delong import FEW, auroc_interval, difference, placed, placed_mean, standard_error
+from medtea.metrics.delong import FEW, auroc_interval, difference, placed, placed_mean, standard_error, with_other_seeds
 from medtea.metrics.proportions import share
 
 
@@ -187,6 +188,49 @@ def test_few_patients_of_a_class_are_told():
     assert found.n_positive is not None
     assert found.n_positive < FEW
     assert found.interval.endswith(f"; only {found.n_positive} patients of a class")
+
+
+# -- several seeds
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_the_mean_over_seeds_has_the_interval_of_one_where_all_are_alike(most):
+    one = placed(*study(20, most=most)[:3])
+    assert auroc_interval(one, one, one) == auroc_interval(one)
+
+
+def test_the_mean_over_seeds_is_surer_than_one_by_as_much_as_their_errors_differ():
+    one, other = two_methods(21)
+    found = auroc_interval(one, other)
+    pair = difference([one], [other])
+    # Var((a + b) / 2) = (2 Var a + 2 Var b - Var(a - b)) / 4
+    apart = (pair.estimate.value / pair.statistic) ** 2
+    variance = (2 * standard_error(one) ** 2 + 2 * standard_error(other) ** 2 - apart) / 4
+    assert found.value == pytest.approx((one.value + other.value) / 2)
+    assert (found.n, found.n_patients, found.n_positive) == (one.n, one.patients.size, one.n_positive)
+    width = logit(found.high) - logit(found.low)
+    normal = 2 * norm.ppf(0.975) * math.sqrt(variance) / (found.value * (1 - found.value))
+    # Student's t of some fifty patients is 2 % wider than the normal
+    assert normal < width < 1.05 * normal
+
+
+def test_other_seeds_widen_the_interval_by_their_variance():
+    patients = [f"p{i:03d}" for i in range(400)]
+    seeds = [placed_mean(patients, np.full(400, value)) for value in (0.2, 0.5, 0.8)]
+    found = with_other_seeds(seeds)
+    # nothing varies between patients: t with 2 degrees of freedom on the logit scale, s = 0.3
+    width = student.ppf(0.975, 2) * 0.3 / math.sqrt(3) / 0.25
+    assert (found.value, logit(found.high), logit(found.low)) == pytest.approx((0.5, width, -width))
+    less = with_other_seeds(seeds, [placed_mean(patients, np.full(400, 0.1))] * 3)
+    assert (less.value, less.high) == pytest.approx((0.4, 0.4 + student.ppf(0.975, 2) * 0.3 / math.sqrt(3)))
+
+
+def test_one_seed_says_nothing_of_another():
+    one, other = two_methods(22)
+    assert with_other_seeds([one]).interval == "none: one seed"
+    assert with_other_seeds([one], [other]).interval == "none: one seed"
+    same = with_other_seeds([one, one, one])
+    assert same.low == pytest.approx(auroc_interval(one).low, abs=1e-6), "seeds that are alike add no variance"
 
 
 # -- comparisons

@@ -198,7 +198,7 @@ def test_perfect_draws_leave_no_interval_without_width(build):
     assert not found.has_interval
     assert found.interval == "none: every draw is at the end of the scale"
     together = Drawn.of([Group(list("abcdef"), build([0, 0, 0, 1, 1, 1], range(6)))], generator=rng())
-    assert not together.mean([0]).has_interval
+    assert not together.estimate(0).has_interval
 
 
 # -- differences
@@ -262,43 +262,15 @@ def three_seeds(seed: int = 5) -> list[Group]:
     return [Group(patients, auroc_of(labels, draws.normal(labels, 1.5))) for _ in range(4)]
 
 
-def test_means_drawn_together_are_those_of_each_alone_and_of_plain_loops():
+def test_statistics_drawn_together_are_those_of_each_alone_under_the_same_draws():
     groups = three_seeds()
     together = Drawn.of(groups, replicates=300, generator=np.random.default_rng(1))
     alone = Drawn.of(groups[:2], replicates=300, generator=np.random.default_rng(1))
-    assert together.mean([0, 1]) == alone.mean([0, 1])
-    # the same draws by hand: one number per replicate, then the 2.5 and 97.5 % points of their mean
-    low, high = np.quantile((together.numbers[0] + together.numbers[1]) / 2, (0.025, 0.975))
-    assert (together.mean([0, 1]).low, together.mean([0, 1]).high) == pytest.approx((low, high))
+    assert together.estimate(1) == alone.estimate(1)
+    low, high = np.quantile(together.numbers[0], (0.025, 0.975))
+    assert (together.estimate(0).low, together.estimate(0).high) == pytest.approx((low, high))
     single = bootstrap_by_patient(groups[2].patients, groups[2].statistic, generator=np.random.default_rng(3))
-    assert together.mean([2]).low == pytest.approx(single.low, abs=0.04)  # other draws of the same patients
-
-
-def test_a_difference_drawn_together_is_paired_and_changes_sign():
-    together = Drawn.of(three_seeds(), replicates=300, generator=np.random.default_rng(1))
-    assert together.mean([0], [0]).value == together.mean([0], [0]).low == together.mean([0], [0]).high == 0
-    forth, back = together.mean([0, 1], [2, 3]), together.mean([2, 3], [0, 1])
-    assert (forth.value, forth.low, forth.high) == pytest.approx((-back.value, -back.high, -back.low))
-    numbers = together.numbers[0] - together.numbers[2]
-    assert together.mean([0], [2]).high == pytest.approx(np.quantile(numbers, 0.975))
-
-
-def test_drawing_seeds_as_well_widens_the_interval_where_seeds_differ():
-    patients = [f"p{number}" for number in range(400)]
-    groups = [Group(patients, mean_of(np.full(400, value))) for value in (0.0, 0.5, 1.0)]
-    together = Drawn.of(groups, replicates=500, generator=np.random.default_rng(1))
-    assert together.mean([0, 1, 2]).low == together.mean([0, 1, 2]).high == 0.5
-    drawn = together.mean([0, 1, 2], draw_groups=True)
-    # of 27 draws of three seeds one has the mean 0 and one the mean 1: more than 2.5 % each
-    assert (drawn.value, drawn.low, drawn.high) == (0.5, 0.0, 1.0)
-
-
-def test_a_paired_difference_of_other_patients_is_refused():
-    one, other = three_seeds()[:2]
-    elsewhere = Group([f"q{patient}" for patient in other.patients], other.statistic)
-    together = Drawn.of([one, elsewhere], replicates=10, generator=np.random.default_rng(1))
-    with pytest.raises(DataError, match="same patients"):
-        together.mean([0], [1])
+    assert together.estimate(2).low == pytest.approx(single.low, abs=0.04)  # other draws of the same patients
 
 
 def test_a_gap_to_a_group_without_an_answer_has_none():

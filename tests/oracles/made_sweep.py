@@ -60,7 +60,7 @@ def made_record(
         "methods": [{"method": name, "sees": ["radiograph", "label"], **_card(name)} for name in values],
         "cells": cells,
         "differences": differences,
-        "interval": "95 %, percentile bootstrap of patients with the seeds as they are, 2000 draws",
+        "interval": "95 %, by patient with the seeds as they are (DeLong)",
         "failed": [],
         "made_with": {"date": "2025-01-01", "seeds": "0, 1, 2"},
     }

@@ -77,6 +77,25 @@ def test_in_training_the_letter_follows_the_label(work: Work) -> None:
         assert sign_of(pictures[row], masks[row]) == table["label"].iloc[row]
 
 
+def test_the_mark_agrees_with_the_label_as_often_as_is_asked(tmp_path: Path) -> None:
+    splits = ["train"] * 200 + ["test"] * 200
+    given = [index_row(number, split=split) for number, split in enumerate(splits)]
+    _, table, pictures, masks = planted(silent_work(tmp_path), given, Settings(agreement=0.8))
+    for split, group in (("train", "north"), ("test", "north, mark follows"), ("test", "north, mark reversed")):
+        part = np.flatnonzero(table["split"].eq(split) & table["group"].eq(group))
+        agrees = [sign_of(pictures[row], masks[row]) == table["label"].iloc[row] for row in part]
+        # of 200 at 0.8 the standard deviation is 5.7; reversed stays reversed
+        assert sum(agrees) == 0 if "reversed" in group else 140 <= sum(agrees) <= 180
+    assert {sign_of(p, m) for p, m in zip(pictures[:400], masks[:400], strict=True)} == {0, 1}
+
+
+def test_a_mark_that_agrees_by_chance_says_nothing(tmp_path: Path) -> None:
+    given = [index_row(number, split="train" if number < 200 else "test") for number in range(212)]
+    _, table, pictures, masks = planted(silent_work(tmp_path), given, Settings(agreement=0.5))
+    agrees = [sign_of(pictures[row], masks[row]) == table["label"].iloc[row] for row in range(200)]
+    assert 72 <= sum(agrees) <= 128  # four standard deviations of 7.1
+
+
 def test_each_test_radiograph_comes_in_four_groups(work: Work) -> None:
     _, table, *_ = planted(work)
     tested = table[table["split"].eq("test") & table["role"].ne("extra") & table["label"].notna()]

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field as Bound
 
-from medtea.audit.changes import partners, with_background_of
+from medtea.audit.changes import imputed, partners
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
 from medtea.metrics.estimates import Estimate
@@ -50,22 +50,33 @@ class Probe:
 
     def ask(self, network: AuditedNetwork, group: AuditedGroup, generator: np.random.Generator) -> Outcome:
         """The mean change by another background, and by other lungs."""
-        before = network.of(group)
+        before, inside = network.of(group), group.lungs
+        # of every radiograph once, whatever lungs come to stand on it
+        empty = [imputed(one, own, generator) for one, own in zip(group.radiographs, inside, strict=True)]
+
+        def scored(lungs_of: Array, background_of: Array) -> Array:
+            """Scores of the lungs of some rows on the backgrounds of others."""
+            pictures = [
+                np.where(inside[a], group.radiographs[a], empty[b]).astype(np.float32)
+                for a, b in zip(lungs_of, background_of, strict=True)
+            ]
+            return network.scores(np.stack(pictures), group.lung_masks[lungs_of])
+
         background, lungs, same, flips = (np.full((self._draws, len(group)), np.nan) for _ in range(4))
         for draw in range(self._draws):
             other = partners(group.labels, group.patients, generator, alike=False)
             here = np.flatnonzero(other >= 0)
             if here.size == 0:
                 break
-            swapped = self._scores(network, group, here, other[here], generator)
+            swapped = scored(here, other[here])
             background[draw, here] = np.abs(swapped - before[here])
             flips[draw, here] = (swapped >= 0.5) != (before[here] >= 0.5)
             # other lungs on this background: the composite of the partner, seen from this radiograph
-            lungs[draw, here] = np.abs(self._scores(network, group, other[here], here, generator) - before[here])
+            lungs[draw, here] = np.abs(scored(other[here], here) - before[here])
             alike = partners(group.labels, group.patients, generator)
             there = np.flatnonzero(alike >= 0)
             if there.size:
-                same[draw, there] = np.abs(self._scores(network, group, there, alike[there], generator) - before[there])
+                same[draw, there] = np.abs(scored(there, alike[there]) - before[there])
 
         def mean(values: Array) -> Estimate:
             return bootstrap_by_patient(group.patients, values.mean(axis=0), generator=generator)
@@ -80,21 +91,6 @@ class Probe:
             reliance=_share(group.patients, background.mean(axis=0), lungs.mean(axis=0), generator),
             details={"background of the same class": mean(same), "scores that cross 0.5": mean(flips)},
         )
-
-    def _scores(
-        self,
-        network: AuditedNetwork,
-        group: AuditedGroup,
-        lungs_of: Array,
-        background_of: Array,
-        generator: np.random.Generator,
-    ) -> Array:
-        """Scores of the lungs of some rows on the backgrounds of others."""
-        pictures = [
-            with_background_of(group.radiographs[a], group.lungs[a], group.radiographs[b], group.lungs[b], generator)
-            for a, b in zip(lungs_of, background_of, strict=True)
-        ]
-        return network.scores(np.stack(pictures), group.lung_masks[lungs_of])
 
 
 def _share(patients: list[str], background: Array, lungs: Array, generator: np.random.Generator) -> Estimate:

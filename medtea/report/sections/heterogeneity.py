@@ -7,7 +7,7 @@ from typing import Any
 
 from medtea.report.blocks import Alert, Block, Numbers, Plot, Points, Text
 from medtea.report.contents import Contents
-from medtea.report.curves import OVER, hospitals_plot, interval_of, span
+from medtea.report.curves import OVER, hospitals_plot, span
 from medtea.report.tables import NO_ANSWER, Cell, Column, Table, tag
 
 TITLE = "Between hospitals"
@@ -81,7 +81,8 @@ def _rows(entries: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
     for entry in entries:
         place = (entry["method"], OVER[entry["over"]])
         for one in entry["hospitals"]:
-            yield (*place, one["group"], tag(one["role"]), one["n"], one["n_positive"], one["auroc"], *interval_of(one))
+            counts = (one["n"], one["n_positive"])
+            yield (*place, one["group"], tag(one["role"]), *counts, one["auroc"], one["low"], one["high"])
         n = sum(one["n"] for one in entry["hospitals"] if not one["reason"])
         positive = sum(one["n_positive"] for one in entry["hospitals"] if not one["reason"])
         yield (*place, "mean", "", n, positive, entry["mean"], entry["low"], entry["high"])
