@@ -95,7 +95,7 @@ def test_an_exported_program_is_asked_everything_with_labels_and_ends_with_its_v
 ) -> None:
     table = made(tmp_path / "data")
     exported(tmp_path / "tiny.pt2", Tiny())
-    trusted = ("--set", "models.0.trust_program=true", "--set", "audit.probes.prediction_depth={}")
+    trusted = ("--set", "models.0.trust_program=true")
     asked = ("--positive", "Tuberculosis", "--negative", "Normal", "--no-tracking", "--to", "run")
     code, _, err = medtea("audit", "net=tiny.pt2", table, *asked, *trusted)
     written = outcomes(tmp_path / "run")
