@@ -14,6 +14,7 @@ from pydantic import Field as Bound
 from medtea.audit import probes
 from medtea.audit.asked import UNLABELLED, AuditedGroup, AuditedNetwork, Need
 from medtea.audit.asking import Answer, ask_all
+from medtea.audit.compared import comparisons
 from medtea.audit.pictures import pictures_of
 from medtea.audit.policy import Policy, overall
 from medtea.audit.probes.probe import Probe, ProbeOfSeveral
@@ -128,6 +129,7 @@ def run(
         {
             "outcomes": outcomes,
             "skipped": [vars(one) for one in skipped],
+            "comparisons": [one.to_json() for one in comparisons(answers, groups, work.seed)],
             "verdicts": _verdicts(asked, answers),
             "policy": settings.policy.model_dump(mode="json"),
             "questions": {name: probe.question for name, probe in loaded.items()},

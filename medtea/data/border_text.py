@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +103,9 @@ def text_on_border(picture: Picture) -> Border:
     return Border(max(lines))
 
 
-def marks_on_border(picture: Picture, *, tallest: float = TALLEST, contrast: float = CONTRAST) -> NDArray[np.bool_]:
+def marks_on_border(
+    picture: NDArray[Any], *, tallest: float = TALLEST, contrast: float = CONTRAST
+) -> NDArray[np.bool_]:
     """The pixels of all parts on the border that have a letter's size, text and markers alike, on the picture's grid.
 
     Args:

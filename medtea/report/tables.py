@@ -395,6 +395,33 @@ def verdict_table(outcomes: Sequence[Outcome], audited: Mapping[str, Any]) -> Ta
     return Table("Verdicts of the audit's policy", tuple(columns), rows)
 
 
+def compared_table(audited: Mapping[str, Any]) -> Table:
+    """Networks side by side: what is judged of a network less the same of another, a row per pair and group."""
+    written = audited.get("comparisons", [])
+    probes = list(dict.fromkeys(row["probe"] for row in written))
+    columns = [Column("network less another"), Column("at"), Column("n", note="of the first", numeric=True)]
+    columns += [Column(_words(probe), numeric=True) for probe in probes]
+    found: dict[tuple[str, str, str], dict[str, Cell]] = {}
+    counted: dict[tuple[str, str, str], int] = {}
+    for place, row in enumerate(written):
+        difference = Estimate.from_json(row["difference"])
+        key = row["method"], row["other"], row["group"]
+        counted.setdefault(key, difference.n)
+        record = f"audit/outcomes.json#/comparisons/{place}/difference"
+        worse = difference.has_interval and difference.low > 0
+        found.setdefault(key, {})[row["probe"]] = number(difference, signed=True, record=record, bad=worse)
+    rows = tuple(
+        (
+            Cell(f"{method} less {other}"),
+            Cell(group),
+            Cell(str(counted[method, other, group])),
+            *(cells.get(probe, Cell(NOT_COMPUTED)) for probe in probes),
+        )
+        for (method, other, group), cells in found.items()
+    )
+    return Table("Networks on the same radiographs, in pairs", tuple(columns), rows)
+
+
 def detail_table(probe: str, outcomes: Sequence[Outcome]) -> Table:
     """A probe's further numbers: a row per method and group, a column per number."""
     mine = [outcome for outcome in outcomes if outcome.probe == probe and outcome.details]

@@ -85,6 +85,7 @@ class Probe:
             sentence=_sentence(network.name, group.name, len(rows), estimate, control, beyond),
             void_when="What was erased is anatomy or belongs to the finding; or the marks are too small to be found.",
             reliance=reliance,
+            of_rows=(change - other) * per_unit,
             details={
                 "signed change": direction,
                 "radiographs with a mark": bootstrap_by_patient(group.patients, has_mark, generator=generator),

@@ -65,6 +65,7 @@ class Probe:
             sentence=sentence,
             void_when="The lung masks are wrong, or the heatmaps do not depend on the weights.",
             reliance=bootstrap_by_patient(group.patients, _ratio(shares, areas), generator=generator),
+            of_rows=_ratio(shares, areas),
             details=self._details(maps, group, generator),
         )
 

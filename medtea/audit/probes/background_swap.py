@@ -12,7 +12,7 @@ from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need,
 from medtea.core.settings import StrictSettings
 from medtea.metrics.estimates import Estimate
 from medtea.metrics.intervals import bootstrap_by_patient
-from medtea.metrics.weighted import Floats, Statistic, mean_of
+from medtea.metrics.weighted import Floats, Statistic, Weights
 
 
 class Settings(StrictSettings):
@@ -82,30 +82,31 @@ class Probe:
             return bootstrap_by_patient(group.patients, values.mean(axis=0), generator=generator)
 
         estimate, control = mean(background), mean(lungs)
+        share = _share(background.mean(axis=0), lungs.mean(axis=0))
         return Outcome(
             estimate,
             reference=0.0,
             control=control,
             sentence=_sentence(network.name, group.name, estimate, control),
             void_when="The masks miss lung, which then is swapped as background; or the seam itself is read.",
-            reliance=_share(group.patients, background.mean(axis=0), lungs.mean(axis=0), generator),
+            reliance=bootstrap_by_patient(group.patients, share, generator=generator),
+            of_rows=share,
             details={"background of the same class": mean(same), "scores that cross 0.5": mean(flips)},
         )
 
 
-def _share(patients: list[str], background: Array, lungs: Array, generator: np.random.Generator) -> Estimate:
-    """Mean change by the background over the sum of both mean changes."""
+def _share(background: Array, lungs: Array) -> Statistic:
+    """Mean change by the background over the sum of both mean changes, of the rows where both have an answer."""
     both = np.isfinite(background) & np.isfinite(lungs)
-    a, b = mean_of(background[both]), mean_of(lungs[both])
+    changes = np.where(both, [background, lungs], 0.0).T
 
-    def compute(weights: Floats) -> Floats:
-        first, second = a.compute(weights), b.compute(weights)
+    def compute(weights: Weights) -> Floats:
+        first, second = (weights @ changes).T
         share = np.full(len(weights), np.nan)
-        np.divide(first, first + second, out=share, where=first + second > 1e-9)
+        np.divide(first, first + second, out=share, where=first + second > 1e-9 * np.maximum(weights @ both, 1))
         return share
 
-    kept = [patient for patient, is_kept in zip(patients, both, strict=True) if is_kept]
-    return bootstrap_by_patient(kept, Statistic(compute, int(both.sum())), generator=generator)
+    return Statistic(compute, len(both))
 
 
 def _sentence(name: str, place: str, estimate: Estimate, control: Estimate) -> str:

@@ -74,7 +74,7 @@ class Probe:
         kept = bootstrap_by_patient(group.patients, _rank_correlation(first, whole), generator=generator)
         details["rank kept"] = kept
         said = f"AUROC at {group.name} {_verdict(estimate)}."
-        reliance = without_interval(NO_ANSWER, n=0, n_patients=0)
+        reliance, share = without_interval(NO_ANSWER, n=0, n_patients=0), None
         if group.is_labelled:
             share = _share_left(group.labels, first, whole, control)
             reliance = bootstrap_by_patient(group.patients, share, generator=generator)
@@ -87,6 +87,7 @@ class Probe:
             sentence=f"With the lungs removed, {network.name}'s {said}",
             void_when="The masks miss lung, so that disease is left to see; or the blank's shape tells the class.",
             reliance=reliance,
+            of_rows=share,
             details=details,
         )
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from medtea.audit.asked import Array, AuditedGroup, AuditedNetwork, Need
 from medtea.metrics.estimates import Estimate
+from medtea.metrics.weighted import Statistic
 
 __all__ = ["Array", "AuditedGroup", "AuditedNetwork", "Need", "Outcome", "Probe", "ProbeOfSeveral"]
 
@@ -27,6 +28,8 @@ class Outcome:
         void_when: What would make it worthless.
         reliance: What a policy sets its threshold on: the more, the more the network relies on what it should not.
             None: the probe's number itself; a probe that only describes has no threshold in any policy.
+        of_rows: What `judged` is computed from on the group's rows, values or a statistic, by which networks are
+            compared on the same radiographs; None: this answer is not compared.
         details: Further numbers by name: a dose, a fill, a dilation.
         is_void: Why this very answer is worthless; empty if it is not.
     """
@@ -37,6 +40,7 @@ class Outcome:
     sentence: str
     void_when: str
     reliance: Estimate | None = None
+    of_rows: Statistic | Array | None = None
     details: Mapping[str, Estimate] = field(default_factory=dict)
     is_void: str = ""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from medtea.report.blocks import Alert, Block, Fold, Heading, Points, Text
 from medtea.report.contents import Contents
-from medtea.report.tables import detail_table, outcome_table, skipped_table, verdict_table
+from medtea.report.tables import compared_table, detail_table, outcome_table, skipped_table, verdict_table
 from medtea.report.words import void
 
 TITLE = "Audit: does it take shortcuts?"
@@ -23,6 +23,17 @@ def blocks(contents: Contents) -> Sequence[Block]:
             Text(
                 "An answer fails when its whole interval lies above the policy's threshold, passes when it lies at or "
                 "below it, and is no answer otherwise. There is no published threshold: whoever sets one defends it.",
+                small=True,
+            ),
+        ]
+    compared = compared_table(contents.audited)
+    if compared.rows:
+        made += [
+            Heading("Networks side by side"),
+            compared,
+            Text(
+                "What the policy judges of the first network less the same of the other, on the same radiographs, with "
+                "an interval by patient. Above 0 the first relies more on what is not lung.",
                 small=True,
             ),
         ]
