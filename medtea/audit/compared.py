@@ -37,17 +37,18 @@ def comparisons(answers: Sequence[Answer], groups: Sequence[AuditedGroup], seed:
     names = list(dict.fromkeys(one.method for one in answers))
     found = []
     for first, second in _pairs(answers, names):
+        one, other = first.outcome.of_rows, second.outcome.of_rows
+        if one is None or other is None:
+            continue
         generator = numpy_generator(seed, f"audit/compared/{first.probe}/{first.group}")
-        difference = paired_difference(
-            patients[first.group], first.outcome.of_rows, second.outcome.of_rows, generator=generator
-        )
+        difference = paired_difference(patients[first.group], one, other, generator=generator)
         found.append(Comparison(first.probe, first.group, first.method, second.method, difference))
     return found
 
 
 def _pairs(answers: Sequence[Answer], names: Sequence[str]) -> Iterator[tuple[Answer, Answer]]:
     references = [name for name in REFERENCES if name in names] or names[:1]
-    known = [one for one in answers if one.outcome.of_rows is not None and not one.outcome.is_void]
+    known = [one for one in answers if not one.outcome.is_void]
     for place, reference in enumerate(references):
         for one in known:
             if one.method in references[: place + 1]:

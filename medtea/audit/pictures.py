@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from medtea.audit.asked import UNLABELLED, Array, AuditedGroup, AuditedNetwork, Need
+from medtea.audit.asking import Answer
 
 TEACHER = "teacher"
 
@@ -43,6 +44,42 @@ def pictures_of(
         if averaged:
             arrays |= {f"{number}/{name}": array for name, array in _means(mapped, group, averaged).items()}
     return arrays
+
+
+def exhibits_of(
+    answers: Sequence[Answer], groups: Sequence[AuditedGroup]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What the answers show: a list for outcomes.json, and arrays by "exhibit/place in that list/what".
+
+    What: image, lung_mask, and as far as there is one changed, heatmap, marked; (size, size) each.
+    """
+    by_name = {group.name: group for group in groups}
+    listed: list[dict[str, Any]] = []
+    arrays: dict[str, Any] = {}
+    for answer in answers:
+        for shown in answer.outcome.exhibits:
+            group = by_name[answer.group]
+            key = f"exhibit/{len(listed)}"
+            ids = [group.ids[row] if group.ids else "" for row in (shown.row, shown.partner) if row is not None]
+            listed.append(
+                {
+                    "probe": answer.probe,
+                    "method": answer.method,
+                    "group": group.name,
+                    "radiographs": ids,
+                    "label": int(group.labels[shown.row]),
+                    "note": shown.note,
+                }
+            )
+            parts = {
+                "image": group.radiographs[shown.row],
+                "lung_mask": group.lung_masks[shown.row],
+                "changed": shown.changed,
+                "heatmap": shown.heatmap,
+                "marked": shown.marked,
+            }
+            arrays |= {f"{key}/{name}": part for name, part in parts.items() if part is not None}
+    return listed, arrays
 
 
 def _chosen(asked: Sequence[AuditedNetwork], group: AuditedGroup, count: int) -> tuple[Array, list[str]]:

@@ -15,7 +15,7 @@ from medtea.audit import probes
 from medtea.audit.asked import UNLABELLED, AuditedGroup, AuditedNetwork, Need
 from medtea.audit.asking import Answer, ask_all
 from medtea.audit.compared import comparisons
-from medtea.audit.pictures import pictures_of
+from medtea.audit.pictures import exhibits_of, pictures_of
 from medtea.audit.policy import Policy, overall
 from medtea.audit.probes.probe import Probe, ProbeOfSeveral
 from medtea.core import bay
@@ -34,7 +34,7 @@ from medtea.core.seeds import numpy_generator
 from medtea.core.settings import StrictSettings, parse
 from medtea.core.tracking import metric_name
 from medtea.core.work import Work, read_array, read_json, write_atomically, write_csv, write_json
-from medtea.data.acquisition import read_acquisition
+from medtea.data.acquisition import read_acquisition, read_grid_row_mm
 from medtea.data.index import read_index, read_plausible
 from medtea.training.given.model import Settings as GivenModel
 from medtea.training.given_network import open_given
@@ -124,19 +124,21 @@ def run(
         loaded[name] = bay.load(probes, name, "audit.probes").Probe(_settings_of(name, given))
     answers, skipped = ask_all(loaded, asked, groups, settings.policy, work.seed)
     outcomes = [one.to_json() for one in answers]
+    exhibits, arrays = exhibits_of(answers, groups)
     write_json(
         artefact.outcomes,
         {
             "outcomes": outcomes,
             "skipped": [vars(one) for one in skipped],
             "comparisons": [one.to_json() for one in comparisons(answers, groups, work.seed)],
+            "exhibits": exhibits,
             "verdicts": _verdicts(asked, answers),
             "policy": settings.policy.model_dump(mode="json"),
             "questions": {name: probe.question for name, probe in loaded.items()},
         },
     )
     write_csv(artefact.folder / "outcomes.csv", [_as_row(outcome) for outcome in outcomes], TABLE)
-    pictures = pictures_of(asked, groups, count=settings.pictures, averaged=settings.averaged)
+    pictures = arrays | pictures_of(asked, groups, count=settings.pictures, averaged=settings.averaged)
     write_atomically(artefact.pictures, lambda file: np.savez(file, **pictures))
     work.tracker.artefact(artefact.outcomes)
     for network in asked:
@@ -196,6 +198,7 @@ def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsAr
     # marks that were planted come without it; then only the view is known
     known = read_acquisition(index.acquisition) if index.acquisition.exists() else pd.DataFrame()
     columns = known.assign(view=table["view"])
+    heights = read_grid_row_mm(index.reading) if index.reading.exists() else np.full(len(table), np.nan)
     radiographs = read_array(index.radiographs)
     masks = read_array(lungs.lung_masks) if lungs else np.zeros(radiographs.shape, dtype=np.uint8)
     tested = table["split"].eq(Split.TEST) & table["role"].ne(Role.EXTRA)
@@ -219,6 +222,7 @@ def _groups(work: Work, settings: Settings, index: IndexArtefact, lungs: LungsAr
                 of_group["patient"].tolist(),
                 ids=of_group["radiograph"].tolist(),
                 hospital=str(of_group["hospital"].iloc[0]),
+                pixel_mm=None if np.isnan(heights[chosen]).all() else heights[chosen],
                 is_seen=of_group["role"].iloc[0] != Role.EXTERNAL,
                 columns={name: columns[name].to_numpy()[chosen] for name in STRATA if name in columns},
             )

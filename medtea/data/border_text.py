@@ -125,8 +125,19 @@ def marks_on_border(
             if part.is_letters(max(picture.shape), tallest):
                 here = slice(part.top, part.bottom), slice(part.left, part.right)
                 names, counts = np.unique(labels[here][labels[here] > 0], return_counts=True)
-                found[here] |= labels[here] == names[counts.argmax()]
+                own = np.zeros_like(found)
+                own[here] = labels[here] == names[counts.argmax()]
+                found |= _whole(own, grey, tallest)
     return found
+
+
+def _whole(part: NDArray[np.bool_], grey: NDArray[np.uint8], tallest: float) -> NDArray[np.bool_]:
+    """All of a letter of which a part is thin; the part where what it hangs together with is no letter."""
+    labels, _ = ndimage.label(grey >= EXTREME * WHITE, structure=np.ones((3, 3)))
+    joined = np.isin(labels, np.unique(labels[part]))
+    rows, columns = np.flatnonzero(joined.any(1)), np.flatnonzero(joined.any(0))
+    whole = Part(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+    return joined if whole.is_letters(max(grey.shape), 1.5 * tallest) else part
 
 
 def _strokes(picture: NDArray[np.uint8], tallest: float = TALLEST, contrast: float = CONTRAST) -> NDArray[np.bool_]:

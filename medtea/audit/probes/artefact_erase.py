@@ -10,7 +10,7 @@ from pydantic import Field as Bound
 
 from medtea.audit.asked import log_odds
 from medtea.audit.changes import dilated, imputed
-from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
+from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Exhibit, Need, Outcome, largest
 from medtea.core.settings import StrictSettings
 from medtea.data.border_text import TALLEST, marks_on_border
 from medtea.metrics.estimates import Estimate
@@ -86,6 +86,16 @@ class Probe:
             void_when="What was erased is anatomy or belongs to the finding; or the marks are too small to be found.",
             reliance=reliance,
             of_rows=(change - other) * per_unit,
+            exhibits=tuple(
+                Exhibit(
+                    row,
+                    f"log odds {signed[row]:+.2g}",
+                    changed=erased[place],
+                    marked=self.marks(group.radiographs[row], group.lungs[row]),
+                )
+                for row in largest(change)
+                for place in np.flatnonzero(rows == row)
+            ),
             details={
                 "signed change": direction,
                 "radiographs with a mark": bootstrap_by_patient(group.patients, has_mark, generator=generator),
