@@ -207,6 +207,28 @@ def test_maps_of_a_network_that_learned_nothing_are_void() -> None:
     assert outcome.is_void == "heatmaps hardly change when all weights are drawn anew"
 
 
+class Chaotic(nn.Module):
+    """Whether a pixel counts depends on whether it is a trifle above a half."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.full((SIZE, SIZE), 0.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x - self.threshold).sum((2, 3))
+
+
+def test_maps_that_faint_noise_turns_over_are_void_and_others_repeat() -> None:
+    steady = ask(map_gates, CORNER, group_of(corner_tells=True), radiographs=20)
+    assert steady.details["alike under faint noise"].value > 0.9
+    group = group_of(corner_tells=True)
+    flat = replace(group, radiographs=np.full_like(group.radiographs, 0.5))
+    network = AuditedNetwork("student", Chaotic().eval(), sees_lungs_only=False)
+    outcome = ask(map_gates, network, flat, radiographs=20, least_repeatable=0.5)
+    assert abs(outcome.details["alike under faint noise"].value) < 0.1, "every pixel is drawn anew"
+    assert "heatmaps change under noise that cannot be seen" in outcome.is_void
+
+
 def test_a_map_that_shows_what_counts_beats_a_random_order() -> None:
     outcome = ask(deletion_insertion, LUNGS, drawn(1), shares=(0.1,), radiographs=20)
     assert outcome.is_void == ""

@@ -34,13 +34,13 @@ def work_with(folder: Path, *, masks: int) -> tuple[Work, IndexArtefact, list[st
     given[masks:] = 0
     write_array(index.radiographs, pictures)
     write_array(index.given_masks, given)
-    row = dict.fromkeys(COLUMNS, "") | {"hospital": "north", "group": "north", "label": pd.NA, "role": Role.EXTERNAL.value}
-    rows = [
-        row
-        | {"radiograph": f"r{n}", "patient": f"p{n}", "split": Split.TEST.value, "has_mask": n < masks, "digest": str(n)}
-        for n in range(COUNT)
-    ]
-    write_index(index.index, pd.DataFrame(rows))
+    same = {"hospital": "north", "group": "north", "role": Role.EXTERNAL.value, "split": Split.TEST.value}
+    table = pd.DataFrame([dict.fromkeys(COLUMNS, "") | same] * COUNT).assign(
+        label=pd.NA,
+        has_mask=np.arange(COUNT) < masks,
+        **{name: [f"{name}{number}" for number in range(COUNT)] for name in ("radiograph", "patient", "digest")},
+    )
+    write_index(index.index, table)
     stage.finish()
     return work, index, said
 
