@@ -72,7 +72,7 @@ class Outcome:
     sentence: str
     void_when: str
     reliance: Estimate | None = None
-    of_rows: Statistic | Array | None = None
+    of_rows: Statistic | Array | None = field(default=None, repr=False)
     exhibits: tuple[Exhibit, ...] = ()
     details: Mapping[str, Estimate] = field(default_factory=dict)
     is_void: str = ""
