@@ -111,8 +111,10 @@ def walk_pipeline(module: Any, settings: Any, *, folder: Path, study: str, no_tr
     if is_to_the_end and until == "evaluate":
         out.print(to_terminal(headline_table(write_tables(folder, settings, runs=[folder], failed=[], title=study))))
     elif until in ("evaluate", "report") and {"evaluate", "report"} <= set(wings):
-        outcomes = OutcomesArtefact(folder / "audit") if until == "report" and "audit" in wings else None
-        print_table(ScoresArtefact(folder / "evaluate"), outcomes, out.print)
+        outcomes = OutcomesArtefact(folder / "audit")
+        # A pipeline that knows the wing may leave it out: hospitals left out in turn are not audited together.
+        audited = outcomes if until == "report" and outcomes.outcomes.exists() else None
+        print_table(ScoresArtefact(folder / "evaluate"), audited, out.print)
     if until == "report":
         out.print(f"The page: {page_of(folder)}", markup=False, highlight=False, soft_wrap=True)
     if not work.ran:
