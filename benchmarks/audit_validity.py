@@ -62,12 +62,14 @@ from medtea.training.predict import predict_logits, predict_masks
 Array = np.ndarray[Any, Any]
 FOLDER = Path("runs/audit_validity")
 NETWORK = "small_resnet"
-NONE, LETTER, NOISE = "none", "letter", "noise"
+NONE, LETTER, NOISE, KNOWN = "none", "letter", "noise", "known"
 MARKS = {
     # other letters, another corner and another size than those that the probe planted_mark stamps: an auditor does not
     # know what a scanner writes
     LETTER: {"kind": "localised", "positive": "S", "negative": "V", "corner": "bottom left"},
     NOISE: {"kind": "diffuse", "noise": 0.08},
+    # the very letters that planted_mark stamps, where it stamps them
+    KNOWN: {"kind": "localised", "positive": "R", "negative": "L", "corner": "top right", "height": 1 / 6},
 }
 HEIGHTS = {"phantom": 0.14, "shuffled": 0.2, "kermany": 0.14}
 """Of the letter, by data: the small one is hardly learned from Kermany's radiographs in so few steps."""
@@ -115,12 +117,14 @@ class Unit:
 
 def units(seeds: Sequence[int] | None = None) -> list[Unit]:
     """All in their order, or those of some seeds."""
+    cells = [(NONE, None), *((mark, often) for mark in (LETTER, NOISE) for often in AGREEMENTS)]
+    known = [(KNOWN, 0.5), (KNOWN, 0.95)]
     return [
         Unit(data, mark, agreement, seed)
         for data, own in SEEDS
         for seed in own
         if seeds is None or seed in seeds
-        for mark, agreement in [(NONE, None), *((mark, often) for mark in MARKS for often in AGREEMENTS)]
+        for mark, agreement in [*cells, *(known if data == PHANTOM else [])]
     ]
 
 
@@ -209,7 +213,9 @@ def measured(unit: Unit, folder: Path, size: Size) -> dict[str, Any]:
     begun = [time.perf_counter(), time.process_time()]
     index, lungs = base(folder, unit.base, unit.seed, unit.data, size)
     work = _work(folder / "work" / unit.name, unit.seed)
-    planted = {mark: _planted(work, mark, unit, index) for mark in ([unit.mark] if unit.mark in MARKS else MARKS)}
+    planted = {
+        mark: _planted(work, mark, unit, index) for mark in ([unit.mark] if unit.mark in MARKS else (LETTER, NOISE))
+    }
     source = planted.get(unit.mark, index)
     network, history = _trained(work, source, _epochs(size.steps, unit.data, 32, size))
     groups, left_out = _groups(work, source, lungs, unit, size)
