@@ -42,7 +42,7 @@ from medtea.metrics.weighted import (
 METHODS, HOSPITALS, RADIOGRAPHS, REPLICATES = 8, 6, 100_000, 2_000
 QUICK = (2, 2, 500, 100)
 PREVALENCES = (0.1, 0.5)
-BAR_SECONDS, BAR_GIB = 60, 4
+BAR_SECONDS, BAR_CORES, BAR_GIB = 60, 2, 4
 THRESHOLD = 0.8
 Size = tuple[int, int, int, int]
 
@@ -129,8 +129,13 @@ def rows(found: dict[str, Any]) -> list[str]:
     columns |= dict.fromkeys(("wall s", "CPU s", "peak GiB"), "right") | {"to reach": "left"}
     lines = []
     for one in found["results"]:
-        reached = one["wall"] < BAR_SECONDS and one["peak_bytes"] < BAR_GIB * 2**30
+        small = one["peak_bytes"] < BAR_GIB * 2**30
+        reached = small and one["wall"] < BAR_SECONDS
         told = f"< {BAR_SECONDS} s, {BAR_GIB} GiB: {'reached' if reached else 'missed'}"
+        # Other work on the machine takes of the wall time, hardly of the process's own.
+        if not reached:
+            told += f"; < {BAR_SECONDS * BAR_CORES} CPU s: "
+            told += "reached" if small and one["cpu"] < BAR_SECONDS * BAR_CORES else "missed"
         numbers = (f"{one['wall']:.0f}", f"{one['cpu']:.0f}", f"{one['peak_bytes'] / 2**30:.2f}")
         share = f"{100 * one['prevalence']:.0f} %"
         lines.append([one["case"], share, *numbers, "" if one["case"] == "draws" else told])

@@ -21,6 +21,7 @@ import loader
 import lrp_step
 import maps
 import report
+import report_page
 
 from medtea.core.work import read_json, write_json, write_text
 
@@ -34,6 +35,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "inference": inference.rows,
     "ingest": ingest.rows,
     "report": report.rows,
+    "report_page": report_page.rows,
 }
 UNMEASURED = "Not measured yet."
 

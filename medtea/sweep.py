@@ -7,6 +7,7 @@ a run of the sweep can be gone on with alone, to its audit and its own page.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import sys
@@ -24,7 +25,7 @@ from medtea.core.errors import DataError, MedteaError
 from medtea.core.names import Artefact
 from medtea.core.settings import to_yaml
 from medtea.core.tracking import NullTracker, Tracker, metric_name
-from medtea.core.work import Work, provenance, write_json, write_text
+from medtea.core.work import RECORD, Work, provenance, write_json, write_text
 from medtea.evaluate.over_seeds import over_seeds
 from medtea.report.page import seeds_page
 from medtea.report.seeds_figure import seeds_plot
@@ -185,16 +186,13 @@ def write_tables(
         raise DataError("No seed came to its evaluation, so there is no table.")
     methods = [student.name for student in settings.distil]
     record = over_seeds(finished, methods=methods)
-    made = provenance()
     record |= {
         "failed": [{"seed": done.unit.settings.seed, "part": done.unit.part, "reason": done.reason} for done in failed],
         "settings": settings.model_dump(mode="json", exclude=LEFT_OUT),
         "made_with": {
-            "date": made["date"],
+            "date": provenance()["date"],
             "seeds": ", ".join(run.name.removeprefix("seed_") for run in finished),
-            "commit of the code": made["commit"],
-            "machine": f"{made['machine']['processor']}; GPU: {made['machine']['gpu'] or 'none'}",
-            "versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
+            **_made_with([path for run in finished for path in sorted(run.glob(f"distil/*/{RECORD}"))]),
         },
     }
     write_json(folder / "table.json", record)
@@ -202,6 +200,20 @@ def write_tables(
     write_text(folder / "table.html", seeds_page(record, title))
     write_text(folder / "table.svg", seeds_plot(record))
     return record
+
+
+def _made_with(records: Sequence[Path]) -> dict[str, str]:
+    """Commits, machines and versions that the networks were trained with, which need not be those of the table."""
+    made = [json.loads(record.read_text(encoding="utf-8"))["made_with"] for record in records]
+
+    def told(of: Callable[[dict[str, Any]], str]) -> str:
+        return "; ".join(dict.fromkeys(of(one) for one in made))
+
+    return {
+        "commit of the code": told(lambda one: str(one["commit"])),
+        "machine": told(lambda one: f"{one['machine']['processor']}, GPU: {one['machine']['gpu'] or 'none'}"),
+        "versions": told(lambda one: ", ".join(f"{name} {version}" for name, version in one["versions"].items())),
+    }
 
 
 def track_sweep(tracker: Tracker, record: dict[str, Any], folder: Path) -> None:

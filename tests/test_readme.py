@@ -81,7 +81,9 @@ def test_every_target_of_make_shown_is_one_that_the_makefile_has(words: list[str
 
 
 def test_the_table_of_commands_is_the_programs_own_help() -> None:
-    listed = dict(re.findall(r"^\| `medtea (\w+)` \| (.+) \|$", README, re.MULTILINE))
+    rows = re.findall(r"^\| `medtea (\w+)` \| (.+) \|$", README, re.MULTILINE)
+    listed = dict(rows)
+    assert len(listed) == len(rows), "one row each"
     own = {name: (command.help or "").partition("\n\n")[0] for name, command in program().items()}
     assert listed == {name: " ".join(text.split()) for name, text in own.items()}
 

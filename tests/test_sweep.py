@@ -145,6 +145,22 @@ def test_a_student_that_fails_is_named_and_all_else_is_in_the_table(finished: Pa
     assert [(one["seed"], one["part"]) for one in record_of(tmp_path)["failed"]] == [(0, "tea")]
 
 
+def test_the_table_says_where_its_networks_were_trained_which_is_not_where_it_was_written(finished: Path) -> None:
+    trained = finished / "runs" / "seed_1" / "distil" / "erm" / "record.json"
+    as_it_was = trained.read_text()
+    elsewhere = json.loads(as_it_was)
+    elsewhere["made_with"] |= {"commit": "of another day", "machine": {"processor": "another", "gpu": "a large one"}}
+    trained.write_text(json.dumps(elsewhere))
+    try:
+        swept(finished, "--only", "erm")
+        made = record_of(finished)["made_with"]
+    finally:
+        trained.write_text(as_it_was)
+    assert made["commit of the code"].split("; ")[-1] == "of another day"
+    assert made["machine"].endswith("GPU: none; another, GPU: a large one")
+    assert made["versions"].count("medtea") == 1
+
+
 def test_what_is_for_several_seeds_is_said_to_be_so(finished: Path, tmp_path: Path) -> None:
     content = config(finished / "digits")
     del content["seeds"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +15,18 @@ from medtea.core.pseudonyms import pseudonyms
 from medtea.core.settings import parse
 from medtea.core.tracking import sync
 from medtea.ingest.dicomize import Dicomized, dicomize
-from medtea.ingest.release import TABLE, code_of, release
+from medtea.ingest.release import LABELS, TABLE, LabelTable, code_of, release
 from medtea.ingest.sources import table
 from medtea.ingest.sources.source import files_below
+from medtea.ingest.workers import Limits, usable_cores
+
+
+class By(StrEnum):
+    """What a row of a table of labels is about."""
+
+    PATIENT = "patient"
+    STUDY = "study"
+    INSTANCE = "instance"
 
 
 def dicomize_command(
@@ -47,13 +57,28 @@ def deidentify_command(
     keep_text: Annotated[
         bool, typer.Option("--keep-text", help="Also write radiographs with what looks like text on the border.")
     ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels", metavar="CSV", help="Write it again with the new numbers: OUT/deidentified_labels.csv."
+        ),
+    ] = None,
+    by: Annotated[By, typer.Option("--by", help="What a row of it is about.")] = By.PATIENT,
+    key: Annotated[str | None, typer.Option("--key", help="Its column with that number; called as BY is.")] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option("--keep", help="A column of it that is copied; finding. May be repeated.")
+    ] = None,
+    processes: Annotated[int | None, typer.Option("--processes", min=1, help="As many as cores.")] = None,
+    seconds_per_file: Annotated[float, typer.Option("--seconds-per-file", min=0.1, help="More: refused.")] = 60,
+    memory_per_file_mb: Annotated[int, typer.Option("--memory-per-file-mb", min=64, help="More: refused.")] = 4096,
     where: Annotated[
         str | None, typer.Option("--where", help="Write nothing; print the path behind a code of the table, for you.")
     ] = None,
 ) -> None:
     """Write CR and DX files again without their patients (PS3.15: Basic Profile, device, characteristics, new dates).
 
-    Pseudonyms, UIDs and dates follow from your key (MEDTEA_KEY or the key file), the same in every run.
+    Pseudonyms, UIDs and dates follow from your key (MEDTEA_KEY or the key file), the same in every run. With --labels
+    a table of findings gets the new numbers, and the new folder can be read with ingest.labels.
     """
     names = pseudonyms()
     if where is not None:
@@ -62,13 +87,19 @@ def deidentify_command(
             raise UsageError(f"'{where}' is no code of a file in this folder, or was made with another key.")
         out.print(str(path), markup=False, highlight=False, soft_wrap=True)
         return
-    done = release(source, to, names, hospital=hospital, keep_text=keep_text)
+    table_of_labels = None
+    if labels is not None:
+        table_of_labels = LabelTable(labels, by=by.value, key=key, keep=tuple(keep or ("finding",)))
+    limits = Limits(processes or usable_cores(), seconds_per_file, memory_per_file_mb)
+    done = release(source, to, names, hospital=hospital, keep_text=keep_text, labels=table_of_labels, limits=limits)
     out.print(
         f"{done.written} written, {done.kept} kept, {done.refused.total()} refused ({TABLE} lists them); "
         f"{done.with_text} written with what looks like text on the border"
     )
     for reason, files in done.refused.most_common():
         out.print(f"  {files} refused: {reason}", markup=False, highlight=False, soft_wrap=True)
+    if labels is not None:
+        out.print(f"{done.labels} rows of labels belong to files that are there ({LABELS})")
 
 
 def sync_command(

@@ -61,6 +61,11 @@ class Pseudonyms:
         return int(hmac.new(self._key, f"number/{what}/{raw}".encode(), hashlib.sha256).hexdigest()[:16], 16)
 
     @property
+    def key_in_hexadecimal(self) -> str:
+        """The key itself, for a process of our own and for nothing that is written."""
+        return self._key.hex()
+
+    @property
     def key_digest(self) -> str:
         """Tells keys apart in a record, and gives none away."""
         return hmac.new(self._key, b"which key", hashlib.sha256).hexdigest()[:8]

@@ -107,13 +107,14 @@ def kept_keywords() -> frozenset[str]:
     return frozenset([*UIDS, *times, *NUMBERS, *TERMS, *LUT_SEQUENCES, *MADE])
 
 
-def without_patient(dataset: Dataset, names: Pseudonyms, *, hospital: str) -> FileDataset:
+def without_patient(dataset: Dataset, names: Pseudonyms, *, hospital: str, pixels: bool = True) -> FileDataset:
     """A new data set, uncompressed, with what may stay of a radiograph's; the one given is not changed.
 
     Args:
         dataset: As read, with its pixels.
         names: Whose key makes pseudonyms, UIDs and the days by which dates move.
         hospital: Whose numbers the patient's and the station's are.
+        pixels: False leaves PixelData out, so that a header is enough.
 
     Raises:
         DataError: it is no CR or DX image of one grey plane, or it cannot be decoded.
@@ -125,7 +126,8 @@ def without_patient(dataset: Dataset, names: Pseudonyms, *, hospital: str) -> Fi
             patient = text_in(dataset, "PatientID") or text_in(dataset, "StudyInstanceUID")
             _replace(clean, names, patient=names.patient(patient, hospital=hospital))
             _put_device(clean, dataset, names, hospital)
-            _put_pixels(clean, dataset)
+            if pixels:
+                _put_pixels(clean, dataset)
         except DataError:
             raise
         except Exception as problem:  # damaged elements make pydicom raise almost any kind

@@ -71,7 +71,7 @@ def answer(tasks: Mapping[str, Task], job: dict[str, Any]) -> bytes:
     except BaseException as problem:  # nothing that a file does may end a run; pyo3's PanicException is no Exception
         kind = kind_of(problem)
         if kind == LIMIT:
-            reason = f"Decoding needs more memory than {memory_mb:,} MB (ingest.memory_per_file_mb)."
+            reason = f"Decoding needs more memory than {memory_mb:,} MB (memory_per_file_mb)."
         elif type(problem).__name__ == PANIC:
             reason, kind = f"The decoder crashed ({PANIC}); the file is damaged, or made to do harm.", FILE
         elif kind == UNEXPECTED:

@@ -33,8 +33,8 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": s
 """glibc: a picture's memory is used again for the next one's; to get it from the system anew takes as long as RLE."""
 AHEAD = 1
 """Jobs that a worker has waiting beside the one that it does, so that it never waits itself."""
-LONGEST_ANSWER = 2**26
-"""Bytes; a picture of the largest size has 2 MiB and its mask 1 MiB."""
+LONGEST_ANSWER = 2**28
+"""Bytes; ingest's largest picture has 2 MiB and its mask 1 MiB, a whole radiograph that is released up to 128 MB."""
 JOBS_PER_WORKER = 2_000
 """A worker is replaced after so many: what a C library loses of its memory goes with it."""
 
@@ -275,7 +275,7 @@ class LocalPool:
     def _why(self, ended_by: int, spent: float) -> str:
         limit = self.limits.seconds_per_file
         if ended_by == signal.SIGALRM or (ended_by in {0, signal.SIGKILL} and spent >= limit):
-            return f"Decoding took longer than {limit:g} s (ingest.seconds_per_file)."
+            return f"Decoding took longer than {limit:g} s (seconds_per_file)."
         if ended_by == signal.SIGKILL:
             return "The system ended the decoder, most likely for want of memory; use fewer ingest.processes."
         names = {one.value: f" ({one.name})" for one in signal.Signals}

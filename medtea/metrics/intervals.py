@@ -26,8 +26,11 @@ from medtea.metrics.estimates import BOOTSTRAP, Estimate, without_interval
 from medtea.metrics.weighted import Floats, Statistic, Weights, mean_of
 
 REPLICATES = 2000
-# Counts in one block (50 MB; eight times that for a statistic that takes float64): bounds memory.
-BLOCK = 50_000_000
+# Counts in one block (200 MB): bounds memory. 2,000 draws of 100,000 patients; the more lie side by side, the
+# fewer rows are added.
+BLOCK = 200_000_000
+# Of them, as float64 at a time, where a statistic takes no counts (200 MB).
+FLOATS = 25_000_000
 # Patients drawn in one go: their counts stay in the processor's cache.
 CACHED = 50_000
 
@@ -228,7 +231,10 @@ def _drawn_counts(
                 part = counts[first : first + together]
                 drawn = generator.integers(0, members.size, (len(part), members.size))
                 drawn += members.size * np.arange(len(part))[:, None]
-                part[:, members] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+                # A slice where it is everyone: picking columns one by one takes longer than the draw.
+                part[:, members if members.size < everyone else slice(None)] = np.bincount(
+                    drawn.ravel(), minlength=drawn.size
+                ).reshape(drawn.shape)
         yield np.ascontiguousarray(counts.T).T
 
 
@@ -236,7 +242,11 @@ def _computed(group: Group, counts: Weights, rows: NDArray[np.int64]) -> Floats:
     # Each patient once and in order is the usual case, and needs no copy.
     in_order = rows.size == counts.shape[1] and np.array_equal(rows, np.arange(rows.size))
     weights = counts if in_order else np.take(counts.T, rows, axis=0).T
-    return group.statistic.compute(weights if group.statistic.takes_counts else weights.astype(np.float64))
+    if group.statistic.takes_counts:
+        return group.statistic.compute(weights)
+    step = max(1, FLOATS // max(rows.size, 1))
+    parts = [weights[start : start + step].astype(np.float64) for start in range(0, len(weights), step)]
+    return np.concatenate([group.statistic.compute(part) for part in parts])
 
 
 def _answered_mean(patients: Sequence[str], values: Floats) -> tuple[Sequence[str], Statistic]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
 
 from medtea.core.errors import DataError
 from medtea.metrics.classification import checked
@@ -20,9 +20,13 @@ Floats = NDArray[np.float64]
 Weights = NDArray[Any]
 NAN = float("nan")
 ENDS = (0.0, 1.0)
-# Steps summed at a time: with some hundred replicates half a megabyte, which stays in the cache.
-CHUNK = 128
-SLICE = 4096
+# Entries of one piece of draws as floats: half a megabyte, which stays in the processor's cache.
+PIECE = 131_072
+FEWEST = 32  # rows of a piece
+# Of a piece that one large tie makes long.
+MOST = 16_000_000
+# Below so many replicates numpy's own running sum is faster than a row at a time.
+NARROW = 32
 # With fewer rows the sums of a draw's counts are exact in float32, whoever is drawn how often.
 EXACT = 2**23
 
@@ -54,11 +58,8 @@ def auroc_of(labels: ArrayLike, scores: ArrayLike) -> Statistic:
     ranked = _Ranked.of(label, score)
 
     def compute(weights: Weights) -> Floats:
-        positives, negatives = ranked.totals(weights)
-        right = np.zeros_like(positives)
-        for here, below, tied in ranked.steps(weights):
-            right += np.einsum("sr,sr->r", here, below + tied / 2)
-        return _ratio(right, positives * negatives)
+        wrong, positives, negatives = ranked.summed(weights, _pairs_above)
+        return _ratio(positives * negatives - wrong, positives * negatives)
 
     return Statistic(compute, label.size, int(label.sum()), ENDS, takes_counts=True)
 
@@ -69,15 +70,7 @@ def average_precision_of(labels: ArrayLike, scores: ArrayLike) -> Statistic:
     ranked = _Ranked.of(label, score)
 
     def compute(weights: Weights) -> Floats:
-        positives, negatives = ranked.totals(weights)
-        gained, passed = np.zeros_like(positives), np.zeros_like(positives)
-        for here, below, _ in ranked.steps(weights):
-            # All that score at least as high: everybody less the positives passed before and the negatives below.
-            risen = _accumulated(here.copy(), passed)
-            called = positives - risen + here
-            precision = called / np.maximum(called + negatives - below, 1)
-            gained += np.einsum("sr,sr->r", here, precision)
-            passed = risen[-1]
+        gained, positives, negatives = ranked.summed(weights, _precisions)
         return _ratio(gained, np.where(negatives > 0, positives, 0))
 
     return Statistic(compute, label.size, int(label.sum()), ENDS, takes_counts=True)
@@ -106,7 +99,13 @@ def mean_of(values: ArrayLike) -> Statistic:
     value = np.asarray(values, dtype=np.float64)
     if value.ndim != 1 or not np.isfinite(value).all():
         raise DataError("mean_of takes one finite value per row; leave rows without an answer out and count them.")
-    return Statistic(lambda weights: _ratio(weights @ value, weights.sum(axis=1)), value.size)
+    both = np.stack([value, np.ones_like(value)], axis=1)
+
+    def compute(weights: Weights) -> Floats:
+        sums = _product(weights, both, whole=False)
+        return _ratio(sums[:, 0], sums[:, 1])
+
+    return Statistic(compute, value.size, takes_counts=True)
 
 
 def _share_of(part: NDArray[Any], whole: NDArray[Any], label: NDArray[np.int64], threshold: float) -> Statistic:
@@ -125,82 +124,154 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
-@dataclass(frozen=True)
-class _Ranked:
-    """Rows by score, cut into steps: one for each distinct score that a positive has, rising.
-
-    What lies between two positives' scores is needed as a sum alone, so that a draw costs one addition per row. The
-    sums are sparse matrices of ones, (steps, rows), cut into chunks that stay in the processor's cache.
+class _Piece(NamedTuple):
+    """Some positives, (rows, replicates) each, and buffers of the same shape that may be written to.
 
     Attributes:
-        positive: 1 for a positive, by row.
-        most: Rows of the largest sum.
-        chunks: Of each: which rows are positives at a step, which negatives lie from the step before up to it, and
-            which are tied with it (None where none of the chunk is).
+        here: How often each was drawn.
+        positives: Positives that score at least as high.
+        negatives: Negatives that score at least as high.
+        above: Negatives that score higher; None where no negative of the piece has a positive's score.
+        spare: To be written to, as negatives and above are.
     """
 
-    positive: Floats
-    most: int
-    chunks: tuple[tuple[csr_array, csr_array, csr_array | None], ...]
+    here: Weights
+    positives: Weights
+    negatives: Weights
+    above: Weights | None
+    spare: Weights
+
+
+def _pairs_above(piece: _Piece) -> Floats:
+    # Pairs that are ranked wrongly: negatives above each positive, those tied with it by half.
+    if piece.above is None:
+        return _dot(piece.here, piece.negatives)
+    np.add(piece.negatives, piece.above, out=piece.spare)
+    return _dot(piece.here, piece.spare) / 2
+
+
+def _precisions(piece: _Piece) -> Floats:
+    # Positives, each times the precision where it is the last to be called.
+    called = np.add(piece.positives, piece.negatives, out=piece.spare)
+    np.maximum(called, 1, out=called)
+    return _dot(piece.here, np.divide(piece.positives, called, out=called))
+
+
+def _dot(first: Weights, second: Weights) -> Floats:
+    made: Floats = np.einsum("ir,ir->r", first, second).astype(np.float64)
+    return made
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """Rows by falling score: positives and negatives apart, so that each is added up no further than it is asked for.
+
+    Draws are read in pieces that end where a score ends and fit in the processor's cache; running sums go on from one
+    to the next. Everything is written into buffers that are made once.
+
+    Attributes:
+        positives: Rows of label 1, by falling score.
+        negatives: Of label 0.
+        ends: Of each distinct score, falling: how many positives and how many negatives score at least as high.
+        at: Of each positive: which of `ends` is its score's.
+    """
+
+    positives: NDArray[np.intp]
+    negatives: NDArray[np.intp]
+    ends: NDArray[np.intp]
+    at: NDArray[np.intp]
 
     @classmethod
     def of(cls, label: NDArray[np.int64], score: NDArray[np.float64]) -> _Ranked:
         """Sort once."""
-        positive = label == 1
-        levels = np.unique(score[positive])
-        at = np.searchsorted(levels, score)  # of a negative: the first step at or above it
-        tied = ~positive & (at < levels.size)
-        tied[tied] = levels[at[tied]] == score[tied]
-        # A tied negative is below the next step; one above all positives is below none.
-        below = ~positive & (at + tied < levels.size)
-        shape = (levels.size, label.size)
-        sums = [_ones(at + tied if rows is below else at, rows, shape) for rows in (positive, below, tied)]
-        most = max((int(np.diff(one.indptr).max(initial=0)) for one in sums), default=0)
-        cut = [slice(start, start + CHUNK) for start in range(0, levels.size, CHUNK)]
-        here, between, ties = sums
-        chunks = tuple((here[c], between[c], ties[c] if ties[c].nnz else None) for c in cut)
-        return cls(positive.astype(np.float64), most, chunks)
+        levels, level = np.unique(-score, return_inverse=True)
+        positives, negatives = (np.flatnonzero(label == kind) for kind in (1, 0))
+        positives, negatives = (rows[np.argsort(level[rows], kind="stable")] for rows in (positives, negatives))
+        counts = [np.bincount(level[rows], minlength=levels.size).cumsum() for rows in (positives, negatives)]
+        return cls(positives, negatives, np.stack(counts, axis=1).reshape(-1, 2), level[positives])
 
-    def totals(self, weights: Weights) -> tuple[Floats, Floats]:
-        """Positives and negatives in each replicate."""
-        sums = _product(weights, np.stack([self.positive, 1 - self.positive], axis=1))
-        return sums[:, 0], sums[:, 1]
+    def summed(self, weights: Weights, of: Callable[[_Piece], Floats]) -> tuple[Floats, Floats, Floats]:
+        """The sum of `of` over all pieces, and how many positives and negatives each replicate has."""
+        replicates, kind = weights.shape[0], _kind(weights)
+        rows = max(FEWEST, PIECE // max(replicates, 1))
+        bounds = self._bounds(rows)
+        longest = int(np.diff(bounds.sum(axis=1)).max(initial=1))
+        columns, width = weights.T, max(1, MOST // max(longest, rows))
+        made = np.zeros((3, replicates))
+        for start in range(0, replicates, width):
+            part = slice(start, min(start + width, replicates))
+            for piece, last in self._pieces(columns[:, part], bounds, kind):
+                if piece is not None:
+                    made[0, part] += of(piece)
+                made[1:, part] = last
+        return made[0], made[1], made[2]
 
-    def steps(self, weights: Weights) -> Iterator[tuple[Floats, Floats, Floats | float]]:
-        """Per chunk, (steps, replicates): positives at each step, negatives below it, negatives tied with it."""
-        columns = weights.T
-        if columns.dtype.kind == "u":  # the smallest whole numbers that hold every sum add up fastest
-            columns = columns.astype(np.min_scalar_type(self.most * int(columns.max(initial=0))))
+    def _bounds(self, rows: int) -> NDArray[np.intp]:
+        # How many positives and negatives are passed before each piece, and after the last: at ends of scores.
+        passed = self.ends.sum(axis=1)
+        if not passed.size:
+            return self.ends
+        asked = np.arange(rows, passed[-1] + rows, rows)
+        chosen = np.unique(np.minimum(np.searchsorted(passed, asked), passed.size - 1))
+        return np.concatenate([np.zeros((1, 2), dtype=np.intp), self.ends[chosen]])
 
-        def summed(rows: csr_array) -> Floats:
-            return np.asarray(rows.astype(columns.dtype) @ columns, dtype=np.float64)
+    def _pieces(
+        self, columns: Weights, bounds: NDArray[np.intp], kind: type[np.floating[Any]]
+    ) -> Iterator[tuple[_Piece | None, tuple[Weights, Weights]]]:
+        # Per piece what is asked of it (None without a positive), and the running sums at its end.
+        replicates = columns.shape[1]
+        most = np.diff(bounds, axis=0).max(axis=0, initial=0)
+        running = [np.zeros((most[k] + 1, replicates), dtype=kind) for k in (0, 1)]
+        read = np.empty((most.max(), replicates), dtype=columns.dtype)
+        here, positives, negatives, above, spare = (np.empty((most[0], replicates), dtype=kind) for _ in range(5))
+        for before, after in pairwise(bounds):
+            n = after - before
+            for k, rows in enumerate((self.positives, self.negatives)):
+                taken = np.take(columns, rows[before[k] : after[k]], axis=0, out=read[: n[k]], mode="clip")
+                np.copyto(running[k][1 : n[k] + 1], taken)
+                if k == 0:
+                    np.copyto(here[: n[0]], taken)
+                _run(running[k][: n[k] + 1])
+            piece = None
+            if n[0]:
+                at = self.at[before[0] : after[0]]
+                end, start = self.ends[at] - before, np.where(at[:, None] > 0, self.ends[at - 1], 0) - before
+                for k, out in ((0, positives), (1, negatives)):
+                    np.take(running[k], end[:, k], axis=0, out=out[: n[0]], mode="clip")
+                tied = (end[:, 1] > start[:, 1]).any()
+                higher = np.take(running[1], start[:, 1], axis=0, out=above[: n[0]], mode="clip") if tied else None
+                piece = _Piece(here[: n[0]], positives[: n[0]], negatives[: n[0]], higher, spare[: n[0]])
+            last = (running[0][n[0]], running[1][n[1]])
+            yield piece, last
+            for k in (0, 1):
+                running[k][0] = running[k][n[k]]
 
-        carried = np.zeros(weights.shape[0])
-        for here, between, ties in self.chunks:
-            below = _accumulated(summed(between), carried)
-            carried = below[-1]
-            yield summed(here), below, 0.0 if ties is None else summed(ties)
 
-
-def _ones(steps: NDArray[np.intp], chosen: NDArray[np.bool_], shape: tuple[int, int]) -> csr_array:
-    rows = np.flatnonzero(chosen)
-    return csr_array((np.ones(rows.size, dtype=np.uint8), (steps[rows], rows)), shape=shape)
-
-
-def _accumulated(steps: Floats, start: Floats) -> Floats:
-    # Running sums down the steps, in place: row by row, since numpy's cumsum goes down one column after the other.
-    before = start
-    for row in steps:
+def _run(sums: Weights) -> None:
+    """Running sums down the rows, in place."""
+    if sums.shape[1] < NARROW:
+        np.cumsum(sums, axis=0, out=sums)
+        return
+    # Row by row, since numpy's cumsum goes down one column after the other.
+    before = sums[0]
+    for row in sums[1:]:
         np.add(row, before, out=row)
         before = row
-    return steps
 
 
-def _product(weights: Weights, columns: Floats) -> Floats:
-    # Sums of counts are exact in float32 up to 2^24; a slice at a time, so that no second copy of them all is made.
-    kind: type[np.floating[Any]] = np.float32 if weights.dtype.kind == "u" and weights.shape[1] < EXACT else np.float64
-    made, asked = np.zeros((weights.shape[0], columns.shape[1])), columns.astype(kind)
-    for start in range(0, weights.shape[1], SLICE):
-        part = slice(start, start + SLICE)
-        made += np.asarray(weights[:, part].astype(kind) @ asked[part], dtype=np.float64)
-    return made
+def _kind(weights: Weights) -> type[np.floating[Any]]:
+    # Sums of counts are exact in float32 up to 2^24.
+    return np.float32 if weights.dtype.kind == "u" and weights.shape[1] < EXACT else np.float64
+
+
+def _product(weights: Weights, columns: Floats, *, whole: bool = True) -> Floats:
+    # A piece at a time, in one buffer; columns of whole numbers make exact sums.
+    kind = _kind(weights) if whole else np.float64
+    made, asked = np.zeros((columns.shape[1], weights.shape[0])), np.ascontiguousarray(columns.T, dtype=kind)
+    rows = max(FEWEST, PIECE // max(weights.shape[0], 1))
+    buffer = np.empty((rows, weights.shape[0]), dtype=kind)
+    for start in range(0, weights.shape[1], rows):
+        part = weights.T[start : start + rows]
+        np.copyto(buffer[: len(part)], part)
+        made += asked[:, start : start + rows] @ buffer[: len(part)]
+    return made.T

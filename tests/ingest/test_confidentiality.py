@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.uid import SecondaryCaptureImageStorage
+from pydicom.uid import RLELossless, SecondaryCaptureImageStorage
 
 from medtea.core.errors import ConfigError, DataError
 from medtea.core.pseudonyms import Pseudonyms
@@ -20,9 +20,11 @@ from medtea.data.dicom_files import VENDORS, Vendor, write_radiograph
 from medtea.data.phantom import draw_phantom
 from medtea.data.reader import read_radiograph
 from medtea.ingest.confidentiality import TERMS, kept_keywords, without_patient
-from medtea.ingest.release import TABLE, code_of, release
+from medtea.ingest.labels import Labels, LabelSettings
+from medtea.ingest.release import LABELS, TABLE, LabelTable, code_of, release
 from medtea.ingest.sources.dicom_tree import Settings, Source
 from medtea.ingest.sources.source import Candidate
+from medtea.ingest.workers import Limits
 
 NAMES = Pseudonyms(b"a key of sixteen characters or more")
 
@@ -206,6 +208,49 @@ def test_a_second_run_only_writes_what_is_new_or_newer(source: Path, tmp_path: P
     done = release(source, to, NAMES)
     assert (done.written, done.kept, done.refused.total()) == (2, 2, 3)
     assert {path: path.read_bytes() for path in first} == first, "made of the same file it is the same file"
+
+
+def test_a_file_that_is_never_full_costs_itself_alone(source: Path, tmp_path: Path) -> None:
+    bomb = pydicom.dcmread(write(source / "bomb", 8))
+    bomb.Rows, bomb.Columns = 7_900, 8_100
+    bomb.PixelData = np.tile(np.arange(2, dtype=np.uint16).repeat(4_050), 7_900).tobytes()
+    bomb.compress(RLELossless, encoding_plugin="pylibjpeg")
+    bomb.save_as(source / "bomb")
+    done = release(source, tmp_path / "to", NAMES, limits=Limits(2, memory_per_file_mb=64))
+    assert (done.written, done.refused.total()) == (3, 4)
+    assert done.refused["Decoding needs more memory than 64 MB (memory_per_file_mb)."] == 1
+
+
+@pytest.mark.parametrize("by", ["patient", "study", "instance"])
+def test_labels_are_joined_to_the_new_files_as_they_were_to_the_old(source: Path, tmp_path: Path, by: str) -> None:
+    keyword = {"patient": "PatientID", "study": "StudyInstanceUID", "instance": "SOPInstanceUID"}[by]
+    old = pydicom.dcmread(source / "deep" / "Zimmermann 1")
+    table, to = tmp_path / "old.csv", tmp_path / "to"
+    lines = [f"{old.get(keyword)} ,Edema,by Dr Zimmermann", "absent,Edema,", f"{old.get(keyword)},Edema,twice"]
+    table.write_text("\n".join(["number,finding,remark", *lines]))
+    labels = LabelTable(table, by=by, key="number")  # type: ignore[arg-type]
+    assert release(source, to, NAMES, labels=labels).labels == 2
+    text = (to / LABELS).read_text()
+    assert "Zimmermann" not in text
+    assert str(old.get(keyword)) not in text
+    joined = Labels(LabelSettings(path=to / LABELS, by=by))  # type: ignore[arg-type]
+    found = [one for one in Source(Settings(root=to), workspace=to, seed=0).find() if isinstance(one, Candidate)]
+    matched = [one.finding for one in joined.joined(found)]  # type: ignore[union-attr]
+    assert matched.count("Edema") == (1 if by == "instance" else 3)
+    # a second run writes no file again and the same table
+    again = release(source, to, NAMES, labels=labels)
+    assert (again.written, again.kept, again.labels, (to / LABELS).read_text()) == (0, 3, 2, text)
+
+
+def test_labels_that_may_be_free_text_are_refused_before_anything_is_written(source: Path, tmp_path: Path) -> None:
+    table = tmp_path / "old.csv"
+    table.write_text("\n".join(["patient,finding", *(f"q,remark {number}" for number in range(101))]))
+    with pytest.raises(ConfigError, match="column 'finding' has more than 100 different values"):
+        release(source, tmp_path / "to", NAMES, labels=LabelTable(table))
+    table.write_text("number,finding")
+    with pytest.raises(ConfigError, match="no column 'patient'"):
+        release(source, tmp_path / "to", NAMES, labels=LabelTable(table))
+    assert not (tmp_path / "to").exists()
 
 
 def test_folders_that_do_not_fit_are_refused(source: Path, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_bomb_needs_more_memory_than_it_gets_and_costs_one_file(tmp_path: Path
     index = ingest(root, tmp_path / "run", memory_per_file_mb=64)
     assert len(read_index(index / "index.parquet")) == 3
     (refused,) = refusals(index)
-    assert refused["reason"] == "Decoding needs more memory than 64 MB (ingest.memory_per_file_mb)."
+    assert refused["reason"] == "Decoding needs more memory than 64 MB (memory_per_file_mb)."
 
 
 def ingest(root: Path, folder: Path, **given: object) -> Path:

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medtea.core.errors import DataError
-from medtea.metrics import classification, intervals
+from medtea.metrics import classification, intervals, weighted
 from medtea.metrics.estimates import Estimate, without_interval
 from medtea.metrics.intervals import Drawn, Group, bootstrap_by_patient, difference_between_groups, paired_difference
 from medtea.metrics.weighted import (
@@ -39,7 +39,7 @@ def study(seed=0, *, patients=40, radiographs=(1, 4), gap=1.0, spread=1.0, name=
     return [f"{name}{i:04d}" for i in owner], label, scores
 
 
-def weighted(rows, n):
+def repeated(rows, n):
     return np.bincount(rows, minlength=n)[None].astype(float)
 
 
@@ -62,9 +62,49 @@ def test_a_weighted_statistic_is_the_plain_one_on_repeated_rows(build, plain):
     patients, labels, scores = study(3, patients=15)
     scores = np.round(scores, 1)  # ties
     rows = rng(4).integers(0, len(patients), 2 * len(patients))
-    fast = build(labels, scores).compute(weighted(rows, len(patients)))[0]
+    fast = build(labels, scores).compute(repeated(rows, len(patients)))[0]
     assert fast == pytest.approx(plain(labels[rows], scores[rows]), abs=1e-12)
     assert build(labels, scores).value == pytest.approx(plain(labels, scores), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("build", "plain"), [(auroc_of, auroc_by_pairs), (average_precision_of, average_precision_score)]
+)
+@pytest.mark.parametrize("digits", [0, 1, 9], ids=["long ties", "ties", "no ties"])
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_draws_read_in_small_pieces_are_the_plain_number_of_each(monkeypatch, build, plain, digits, kind):
+    # pieces of 3 rows and 2 replicates; ties longer than a piece, and pieces without a positive or a negative
+    monkeypatch.setattr(weighted, "FEWEST", 3)
+    monkeypatch.setattr(weighted, "PIECE", 3)
+    monkeypatch.setattr(weighted, "MOST", 2 * 40)
+    monkeypatch.setattr(weighted, "NARROW", 2)
+    draw = rng(5)
+    labels = (draw.random(60) < 0.3).astype(int)
+    scores = np.round(2 * labels + draw.normal(size=60) * 2, digits)
+    drawn = [draw.integers(0, 60, 60) for _ in range(7)]
+    weights = np.concatenate([repeated(rows, 60) for rows in drawn]).astype(kind)
+    expected = [plain(labels[rows], scores[rows]) for rows in drawn]
+    # counts are summed in float32: six digits
+    assert build(labels, scores).compute(weights) == pytest.approx(expected, abs=1e-12 if kind == np.float64 else 1e-6)
+
+
+def test_a_statistic_that_takes_floats_is_given_them_in_parts(monkeypatch):
+    patients, labels, scores = study(6, patients=20)
+    sizes = []
+    inner = auroc_of(labels, scores)
+
+    def compute(weights):
+        sizes.append(weights.shape[0])
+        assert weights.dtype == np.float64
+        return inner.compute(weights)
+
+    whole = bootstrap_by_patient(patients, inner, replicates=50, generator=rng(1))
+    monkeypatch.setattr(intervals, "FLOATS", 8 * len(patients))
+    parted = bootstrap_by_patient(
+        patients, Statistic(compute, inner.n, inner.n_positive), replicates=50, generator=rng(1)
+    )
+    assert (parted.low, parted.high) == pytest.approx((whole.low, whole.high), abs=1e-6)
+    assert max(sizes) == 8
 
 
 @pytest.mark.parametrize("build", [auroc_of, average_precision_of])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,11 @@ ASKED = frozenset({Field.TEACHER_FEATURES, Field.TEACHER_GRADIENT})
 
 def small_network(seed: int, *, logits: int = 1) -> SmallResNet:
     """The small backbone with few channels; the batch norms as if trained."""
+    return copy.deepcopy(_network(seed, logits))
+
+
+@cache
+def _network(seed: int, logits: int) -> SmallResNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = SmallResNet((2, 3, 3, 4), logits=logits)
@@ -63,10 +70,23 @@ def taught(
     teacher: SmallResNet, arrays: dict[Field, np.ndarray[Any, Any]], epsilon: float
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The teacher's maps by layer and its logits, on lungs only, in evaluation mode."""
-    shown = torch.from_numpy(arrays[Field.RADIOGRAPH] * arrays[Field.LUNG_MASK])
+    weights = {name: value.numpy().tobytes() for name, value in teacher.eval().state_dict().items()}
+    shown = arrays[Field.RADIOGRAPH] * arrays[Field.LUNG_MASK]
+    # Tracing takes longer than most tests; what it finds follows from these.
+    key = (tuple(weights.items()), shown.tobytes(), epsilon)
+    if key not in _TAUGHT:
+        _TAUGHT[key] = _taught(teacher, torch.from_numpy(shown), epsilon)
+    maps, logits = _TAUGHT[key]
+    return {layer: found.clone() for layer, found in maps.items()}, logits.clone()
+
+
+_TAUGHT: dict[Any, tuple[dict[str, Tensor], Tensor]] = {}
+
+
+def _taught(teacher: SmallResNet, shown: Tensor, epsilon: float) -> tuple[dict[str, Tensor], Tensor]:
     shown = shown.to(next(teacher.parameters()).dtype)
     with torch.no_grad():
-        heatmap_pass = HeatmapPass(teacher.eval(), shown[:2], LAYERS, biases=True)
+        heatmap_pass = HeatmapPass(teacher, shown[:2], LAYERS, biases=True)
         result = heatmap_pass(shown, mix_of(teacher, len(shown)).to(shown), epsilon=epsilon)
     return {**result.maps, INPUT: over_channels(result.maps[INPUT]), BIASES: result.absorbed}, result.logits
 
