@@ -40,8 +40,9 @@ class Probe:
     1: the maps show the radiograph's edges, not what the network learned (Adebayo et al., NeurIPS 2018, cascading
     randomisation from the last layer to the first: details give the way there). Control: the map itself, 1. Details:
     the largest share of a logit that the map and all that biases absorbed miss (conservation). When a gate fails, the
-    answers of all probes that read heatmaps are void. What another training run of the same network would show needs
-    a second seed, and is asked by the comparison of runs.
+    answers of all probes that read heatmaps are void. It fails networks that read a planted mark more often than clean
+    ones (docs/audit_validity.md), so that it voids most where most is to be found. What another training run of the
+    same network would show needs a second seed, and is asked by the comparison of runs.
     """
 
     question: ClassVar[str] = "Do the heatmaps depend on what the network learned?"
