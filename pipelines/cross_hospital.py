@@ -99,7 +99,7 @@ def from_index(work: Work, settings: Wings, index: IndexArtefact) -> Iterator[Ar
         yield students[-1]
     scores = evaluate(work, settings.evaluate, index, lungs, teacher, students)
     yield scores
-    outcomes = audit(work, settings.audit, index, lungs, teacher, students)
+    outcomes = audit(work, settings.audit, index, lungs, teacher, students, settings.evaluate.models)
     yield outcomes
     yield report(
         work,

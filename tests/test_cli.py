@@ -357,11 +357,11 @@ def test_an_audit_ends_with_the_worst_networks_verdict(
 ) -> None:
     written = {"outcomes": [], "verdicts": verdicts, "policy": {}, "skipped": []}
 
-    def walk(config: Path, to: Path, *_: object, until: str) -> None:
+    def walk(*_: object, folder: Path, until: str, **__: object) -> None:
         assert until == "audit"
-        write_json(to / "audit" / "outcomes.json", written)
+        write_json(folder / "audit" / "outcomes.json", written)
 
-    monkeypatch.setattr(audit, "walk", walk)
+    monkeypatch.setattr(audit, "walk_pipeline", walk)
     answer = medtea("audit", "demo", "--to", tmp_path / "run")
     assert answer.code == code
     assert all(name in answer.out for name in verdicts)

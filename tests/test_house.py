@@ -12,6 +12,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,9 @@ class Source:
         """The folder or file directly below medtea that it belongs to; "" for medtea/__init__.py."""
         return (*self.name.split("."), "")[1]
 
-    def imports(self) -> Iterator[Import]:
-        yield from self._imports(self.tree, in_function=False)
+    @cached_property
+    def imports(self) -> tuple[Import, ...]:
+        return tuple(self._imports(self.tree, in_function=False))
 
     def _imports(self, node: ast.AST, *, in_function: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
@@ -94,13 +96,14 @@ def read(folder: Path, package: str) -> dict[str, Source]:
     return sources
 
 
+@cache
 def house() -> dict[str, Source]:
     return read(REPOSITORY / "medtea", "medtea") | read(REPOSITORY / "pipelines", "medtea.pipelines")
 
 
 def own_imports(source: Source, sources: Mapping[str, Source]) -> Iterator[tuple[str, Import]]:
     """What a module imports of our own: the module it lands in, and the import."""
-    for found in source.imports():
+    for found in source.imports:
         if found.module.split(".")[0] == "medtea":
             # `from medtea.core import errors` names a module, `from medtea.core.errors import nearest` something in one
             name = found.module if found.module in sources else found.module.rpartition(".")[0]
@@ -140,9 +143,7 @@ def circle(sources: Mapping[str, Source]) -> list[str]:
 def unsafe(source: Source) -> list[str]:
     """What runs code from data, or swallows every error."""
     found = [
-        f"{source.name}:{i.line} imports {i.module}"
-        for i in source.imports()
-        if i.module.split(".")[0] in UNSAFE_MODULES
+        f"{source.name}:{i.line} imports {i.module}" for i in source.imports if i.module.split(".")[0] in UNSAFE_MODULES
     ]
     for node in ast.walk(source.tree):
         if isinstance(node, ast.ExceptHandler) and node.type is None:
@@ -246,7 +247,7 @@ def test_no_module_of_ours_is_imported_inside_a_function() -> None:
 
 @pytest.mark.parametrize("package", ONLY_IMPORTER)
 def test_some_packages_have_one_importer(package: str) -> None:
-    importers = {s.name for s in house().values() for i in s.imports() if i.module.split(".")[0] == package}
+    importers = {s.name for s in house().values() for i in s.imports if i.module.split(".")[0] == package}
     assert importers <= {ONLY_IMPORTER[package]}
 
 
@@ -297,7 +298,7 @@ def pins() -> list[str]:
 
 
 def test_torchvision_neither_is_imported_nor_comes_in() -> None:
-    imported = {i.module.split(".")[0] for s in house().values() for i in s.imports()}
+    imported = {i.module.split(".")[0] for s in house().values() for i in s.imports}
     required = {package_name(requirement) for extra in pyproject().values() for requirement in extra}
     assert "torchvision" not in imported | required | {package_name(pin) for pin in pins()}
     assert importlib.util.find_spec("torchvision") is None, "something in this environment brought torchvision in"
@@ -311,7 +312,7 @@ def test_every_dependency_is_pinned_and_pins_hold_anywhere() -> None:
 
 
 def imported_packages(sources: Iterable[Source], *, late: bool) -> set[str]:
-    return {i.module.split(".")[0] for source in sources for i in source.imports() if i.in_function == late}
+    return {i.module.split(".")[0] for source in sources for i in source.imports if i.in_function == late}
 
 
 def test_every_third_party_import_is_a_declared_dependency() -> None:

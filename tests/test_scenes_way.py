@@ -72,6 +72,18 @@ def test_the_teacher_does_not_see_the_colour_and_erm_sees_nothing_else(finished:
     assert found["tea", "shift"] > found["erm", "shift"] + 0.2, found
 
 
+def test_every_class_has_its_probability_and_its_auroc(finished: Path) -> None:
+    scores = pd.read_csv(finished / "evaluate" / "scores.csv")
+    found = scores[[f"probability_{one}" for one in range(10)]]
+    assert found.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-10)
+    assert (found.to_numpy().argmax(1) == scores["predicted"]).all()
+    assert found.max(axis=1).to_numpy() == pytest.approx(scores["score"], abs=1e-11)
+    entries = json.loads((finished / "evaluate" / "metrics.json").read_text())["scores"]
+    by_place = {(entry["method"], entry["group"]): entry for entry in entries}
+    assert by_place["erm", "iid"]["macro_auroc"]["value"] > by_place["erm", "shift"]["macro_auroc"]["value"] + 0.05
+    assert len(by_place["erm", "shift"]["auroc_by_class"]) == 10
+
+
 def test_the_bank_holds_twins_and_a_mix_of_logits_for_each_map(finished: Path) -> None:
     bank = finished / "teach" / "bank"
     assert np.load(bank / "radiograph.npy").shape == np.load(bank / "twin.npy").shape == (350, 1, 3, 28, 28)

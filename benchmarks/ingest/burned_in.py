@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from medtea.core.errors import DataError
+from medtea.data.border_text import text_on_border
 from medtea.data.reader import read_radiograph
-from medtea.ingest.burned_in import text_on_border
 from medtea.ingest.sources import table
 from medtea.ingest.sources.source import Candidate
 

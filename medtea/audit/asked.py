@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from medtea.core.errors import UsageError
 from medtea.lrp import HeatmapPass
 from medtea.metrics.classification import has_both_classes
-from medtea.training.predict import batches, predict_heatmaps, predict_logits, score
+from medtea.training.predict import batches, device_of, predict_heatmaps, predict_logits, score
 
 Array = np.ndarray[Any, Any]
+UNLABELLED = -1
 
 
 class Need(StrEnum):
@@ -27,6 +28,7 @@ class Need(StrEnum):
     LUNG_MASKS = "lung masks"
     HEATMAPS = "a network that heatmaps can be had of"
     FEATURES = "a network with a last linear layer"
+    LAYERS = "a network whose layers can be looked at"
     SEVERAL_HOSPITALS = "radiographs of two hospitals or more"
 
 
@@ -95,10 +97,18 @@ class AuditedNetwork:
     @property
     def device(self) -> torch.device:
         """Where its weights lie."""
-        return next((one.device for one in self.network.parameters()), torch.device("cpu"))
+        return device_of(self.network)
+
+    @property
+    def why_closed(self) -> str:
+        """Why scores alone can be had of it, as of some that others trained; empty where its layers are open."""
+        return str(getattr(self.network, "why_closed", ""))
 
     def lacks(self, needs: frozenset[Need], group: AuditedGroup) -> str | None:
         """Why a probe with these needs cannot ask this network about this group; None if it can."""
+        for need in (Need.LAYERS, Need.FEATURES, Need.HEATMAPS):
+            if need in needs and self.why_closed:
+                return f"It needs {need}. {self.why_closed}"
         if Need.FEATURES in needs and self.head is None:
             return f"It needs {Need.FEATURES}."
         if Need.HEATMAPS in needs:
@@ -126,13 +136,13 @@ class AuditedNetwork:
 
 @dataclass(frozen=True)
 class AuditedGroup:
-    """The radiographs of one group, all with a plausible lung mask.
+    """The radiographs of one group, all with a plausible lung mask, or, where there are none at all, with empty ones.
 
     Attributes:
         name: The hospital or variant.
         radiographs: (n, size, size) float32 in [0, 1].
         lung_masks: Same shape, 0 or 1.
-        labels: (n,) 0 or 1.
+        labels: (n,) 0 or 1; UNLABELLED everywhere where nobody knows.
         patients: Pseudonym of each row.
         ids: Our own id of each radiograph, for the report; empty where nobody asks.
         hospital: Where they were taken; the name where nothing is said.
@@ -171,6 +181,11 @@ class AuditedGroup:
         """The masks as Booleans."""
         return np.asarray(self.lung_masks) > 0
 
+    @property
+    def is_labelled(self) -> bool:
+        """Whether anything is known of the labels."""
+        return not bool(np.all(self.labels == UNLABELLED))
+
     def lacks(self, needs: frozenset[Need]) -> str | None:
         """Why a probe with these needs cannot ask about this group; None if it can."""
         if Need.LABELS in needs and not has_both_classes(self.labels):
@@ -181,10 +196,14 @@ class AuditedGroup:
 
 
 def draw_anew(module: nn.Module) -> None:
-    """Draw a module's own weights as they were before training; one without any is left as it is."""
+    """Draw a module's own weights as they were before training; of a module that cannot, shuffle each of them."""
     reset = getattr(module, "reset_parameters", None)
     if callable(reset):
         reset()
+        return
+    with torch.no_grad():
+        for weights in module.parameters(recurse=False):  # of a program, whose layers have no class any more
+            weights.copy_(weights.flatten()[torch.randperm(weights.numel()).to(weights.device)].view_as(weights))
 
 
 def log_odds(scores: Array) -> Array:

@@ -13,6 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from medtea.audit.asked import UNLABELLED
 from medtea.metrics.classification import NO_ANSWER
 from medtea.metrics.delong import auroc_interval, placed
 from medtea.metrics.estimates import Estimate, without_interval
@@ -61,8 +62,8 @@ def reduced(pictures: Array, side: int) -> NDArray[np.float32]:
 
 
 def auroc_by_patient(patients: Sequence[str], classes: Array, scores: Array) -> Estimate:
-    """AUROC of the rows that have a score, with its interval by patient; no answer where none has."""
-    known = np.isfinite(scores)
+    """AUROC of the rows that have a score and a label, with its interval by patient; no answer where none has."""
+    known = np.isfinite(scores) & (np.asarray(classes) != UNLABELLED)
     if not known.any():
         return without_interval(NO_ANSWER, n=0, n_patients=0, n_positive=0)
     kept = [patient for patient, is_known in zip(patients, known, strict=True) if is_known]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from medtea.audit.asked import Array, AuditedGroup, AuditedNetwork
+from medtea.audit.asked import UNLABELLED, Array, AuditedGroup, AuditedNetwork, Need
+from medtea.audit.asking import Answer
 
 TEACHER = "teacher"
 
@@ -17,7 +18,7 @@ TEACHER = "teacher"
 def pictures_of(
     asked: Sequence[AuditedNetwork], groups: Sequence[AuditedGroup], *, count: int, averaged: int
 ) -> dict[str, Any]:
-    """Arrays by "group number/what".
+    """Arrays by "group number/what"; maps of those networks that heatmaps can be had of.
 
     Of the radiographs shown: name (the group's), radiograph, lung_mask, label, id, case ("typical", "worst", "") and
     heatmap/<network>. Of the averaged ones: mean_n (2,), how many of label 0 and 1, mean_radiograph,
@@ -38,10 +39,47 @@ def pictures_of(
             f"{number}/case": np.array(cases),
             f"{number}/id": np.array([group.ids[row] if group.ids else "" for row in chosen]),
         }
-        arrays |= {f"{number}/heatmap/{network.name}": network.heatmaps(pictures, masks) for network in asked}
+        mapped = [network for network in asked if network.lacks(frozenset({Need.HEATMAPS}), group) is None]
+        arrays |= {f"{number}/heatmap/{network.name}": network.heatmaps(pictures, masks) for network in mapped}
         if averaged:
-            arrays |= {f"{number}/{name}": array for name, array in _means(asked, group, averaged).items()}
+            arrays |= {f"{number}/{name}": array for name, array in _means(mapped, group, averaged).items()}
     return arrays
+
+
+def exhibits_of(
+    answers: Sequence[Answer], groups: Sequence[AuditedGroup]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What the answers show: a list for outcomes.json, and arrays by "exhibit/place in that list/what".
+
+    What: image, lung_mask, and as far as there is one changed, heatmap, marked; (size, size) each.
+    """
+    by_name = {group.name: group for group in groups}
+    listed: list[dict[str, Any]] = []
+    arrays: dict[str, Any] = {}
+    for answer in answers:
+        for shown in answer.outcome.exhibits:
+            group = by_name[answer.group]
+            key = f"exhibit/{len(listed)}"
+            ids = [group.ids[row] if group.ids else "" for row in (shown.row, shown.partner) if row is not None]
+            listed.append(
+                {
+                    "probe": answer.probe,
+                    "method": answer.method,
+                    "group": group.name,
+                    "radiographs": ids,
+                    "label": int(group.labels[shown.row]),
+                    "note": shown.note,
+                }
+            )
+            parts = {
+                "image": group.radiographs[shown.row],
+                "lung_mask": group.lung_masks[shown.row],
+                "changed": shown.changed,
+                "heatmap": shown.heatmap,
+                "marked": shown.marked,
+            }
+            arrays |= {f"{key}/{name}": part for name, part in parts.items() if part is not None}
+    return listed, arrays
 
 
 def _chosen(asked: Sequence[AuditedNetwork], group: AuditedGroup, count: int) -> tuple[Array, list[str]]:
@@ -52,13 +90,14 @@ def _chosen(asked: Sequence[AuditedNetwork], group: AuditedGroup, count: int) ->
     # ranks, since the scores of different networks are not on one scale
     ranks = np.mean([rankdata(one.scores(group.radiographs, group.lung_masks)) for one in students], axis=0)
     cases: dict[int, str] = {}
-    of_class = [np.flatnonzero(group.labels == label) for label in (1, 0)]
+    classes = (1, 0) if group.is_labelled else (UNLABELLED,)
+    of_class = [np.flatnonzero(group.labels == label) for label in classes]
     in_order = [rows[np.argsort(ranks[rows], kind="stable")] for rows in of_class]
     for rows in in_order:
         if len(rows):
             cases.setdefault(int(rows[len(rows) // 2]), "typical")
-    for rows, place in zip(in_order, (0, -1), strict=True):
-        if len(rows):
+    for rows, label, place in zip(in_order, classes, (0, -1), strict=False):
+        if len(rows) and label != UNLABELLED:
             cases.setdefault(int(rows[place]), "worst")
     for pair in itertools.zip_longest(*(rows.tolist() for rows in of_class)):
         for row in pair:

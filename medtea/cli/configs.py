@@ -70,21 +70,25 @@ def source_of(config: Path, name: str | None) -> list[str]:
 
 
 def models_of(config: Path, given: list[str]) -> list[str]:
-    """The assignment that each `--model` adds to; a network's settings lie beside it in a YAML of its name.
-
-    Of a folder they lie in it, as preprocessing.yaml.
-    """
+    """The assignment that each `--model` adds to."""
     if not given:
         return []
     evaluate = read_yaml(find(config)).get("evaluate")
     models = list(evaluate.get("models") or []) if isinstance(evaluate, dict) else []
-    for text in given:
-        name, equals, rest = text.partition("=")
-        path = Path(rest if equals else text)
-        beside = path / "preprocessing.yaml" if path.is_dir() else path.with_suffix(".yaml")
-        found = read_yaml(beside) if beside.is_file() else {}
-        models.append(found | {"path": str(path)} | ({"name": name} if equals else {}))
+    models += [model_content(text) for text in given]
     return [f"evaluate.models={json.dumps(models, default=str)}"]
+
+
+def model_content(text: str) -> dict[str, Any]:
+    """What [NAME=]PATH says of a network; the rest of its settings lie beside it in a YAML of its name.
+
+    Of a folder they lie in it, as preprocessing.yaml.
+    """
+    name, equals, rest = text.partition("=")
+    path = Path(rest if equals else text)
+    beside = path / "preprocessing.yaml" if path.is_dir() else path.with_suffix(".yaml")
+    found = read_yaml(beside) if beside.is_file() else {}
+    return found | {"path": str(path)} | ({"name": name} if equals else {})
 
 
 def own_configs() -> list[Path]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medtea.cli.configs import models_of, source_of
+from medtea.cli.configs import load, models_of, source_of
 from medtea.cli.options import From, NoTracking, Set, To
 from medtea.cli.walking import walk, walk_scores
 from medtea.core.errors import UsageError
@@ -35,7 +35,7 @@ def evaluate_command(
 ) -> None:
     """AUROC with intervals, per method and hospital.
 
-    Two ways: of a config's own networks, with others' beside them; or of predictions that any system made, to the page:
+    Two ways: of a config's own networks, with others' beside them to the page; or of predictions that any system made:
 
     medtea evaluate CONFIG --model network.onnx
 
@@ -51,4 +51,6 @@ def evaluate_command(
         if train or external:
             raise UsageError("--train and --external go with --scores; a config has them below `ingest`.")
         assignments = [*source_of(config, from_), *(set_ or []), *models_of(config, models or [])]
-        walk(config, to, assignments, no_tracking, until="evaluate")
+        _, settings = load(config, assignments)
+        until = "report" if models and "report" in type(settings).model_fields else "evaluate"
+        walk(config, to, assignments, no_tracking, until=until)

@@ -22,7 +22,7 @@ from medtea.report.tables import to_terminal
 from medtea.sweep import sweep, track_sweep, write_tables
 
 NOT_TRACKED: dict[str, Any] = {"ingest": {"options", "labels"}, "scores": {"path"}}
-NOT_TRACKED |= {"evaluate": {"models": {"__all__": {"path"}}}}
+NOT_TRACKED |= {"evaluate": {"models": {"__all__": {"path"}}}, "models": {"__all__": {"path"}}, "masks": True}
 """Settings that hold paths, or words of a source."""
 
 
@@ -110,9 +110,11 @@ def walk_pipeline(module: Any, settings: Any, *, folder: Path, study: str, no_tr
         err.print(tracker.notice, style="yellow", markup=False)
     if is_to_the_end and until == "evaluate":
         out.print(to_terminal(headline_table(write_tables(folder, settings, runs=[folder], failed=[], title=study))))
-    elif until in ("evaluate", "report") and "report" in wings:
-        outcomes = OutcomesArtefact(folder / "audit") if until == "report" and "audit" in wings else None
-        print_table(ScoresArtefact(folder / "evaluate"), outcomes, out.print)
+    elif until in ("evaluate", "report") and {"evaluate", "report"} <= set(wings):
+        outcomes = OutcomesArtefact(folder / "audit")
+        # A pipeline that knows the wing may leave it out: hospitals left out in turn are not audited together.
+        audited = outcomes if until == "report" and outcomes.outcomes.exists() else None
+        print_table(ScoresArtefact(folder / "evaluate"), audited, out.print)
     if until == "report":
         out.print(f"The page: {page_of(folder)}", markup=False, highlight=False, soft_wrap=True)
     if not work.ran:

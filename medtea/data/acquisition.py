@@ -7,7 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medtea.core.errors import RecordError
 from medtea.core.work import write_atomically
@@ -57,6 +59,21 @@ def read_acquisition(path: Path) -> pd.DataFrame:
     except (OSError, ValueError, KeyError) as error:
         raise RecordError(
             f"'{path.name}' is missing or damaged ({type(error).__name__}); remove the ingest folder and run again."
+        ) from error
+
+
+def read_grid_row_mm(path: Path) -> NDArray[np.float64]:
+    """Height of a pixel of the run's grid, row i for row i of the index; NaN where the spacing is not known.
+
+    Raises:
+        RecordError: the table is damaged, or was written before the spacing was kept.
+    """
+    try:
+        return pd.read_parquet(path, columns=["grid_row_mm"])["grid_row_mm"].to_numpy(dtype=np.float64, na_value=np.nan)
+    except (OSError, ValueError, KeyError) as error:
+        raise RecordError(
+            f"'{path.name}' is damaged or of an earlier version ({type(error).__name__}); remove the ingest folder and "
+            "run again."
         ) from error
 
 

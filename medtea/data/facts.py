@@ -47,6 +47,7 @@ class Facts:
         resampled: Whether it was made square.
         row_spacing_mm: Distance between rows of the result.
         column_spacing_mm: Distance between columns of the result.
+        grid_row_mm: Distance between rows of the run's grid, after the crop and the resizing.
         spacing_source: The element that the spacing was taken from, or "unknown".
         magnification: What ImagerPixelSpacing was divided by.
         view: "PA", "AP", "not frontal" or "unknown".
@@ -84,6 +85,7 @@ class Facts:
     resampled: bool = False
     row_spacing_mm: float | None = None
     column_spacing_mm: float | None = None
+    grid_row_mm: float | None = None
     spacing_source: str = "unknown"
     magnification: float | None = None
     view: str = "unknown"

@@ -1,6 +1,7 @@
 """AUROC and its companions per method and group, with one threshold for all groups of a method.
 
-Of several classes the share of images that get the right one, accuracy, takes the place of the AUROC.
+Of several classes the share of images that get the right one, accuracy, takes the place of the AUROC as the headline;
+where each class has its probability, the AUROC of each against the rest and their mean stand beside it.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ from medtea.metrics.classification import (
 from medtea.metrics.delong import Placed, auroc_interval, placed, placed_mean
 from medtea.metrics.estimates import Estimate, without_interval
 from medtea.metrics.intervals import Drawn, Group
+from medtea.metrics.per_class import against_the_rest, macro_auroc
 from medtea.metrics.proportions import share
 from medtea.metrics.weighted import average_precision_of
+
+PROBABILITY = "probability_{}"
+"""The columns of scores.csv that several classes have beside the others, by the number of the class."""
 
 
 def compared(scores: pd.DataFrame) -> pd.DataFrame:
@@ -49,6 +54,14 @@ def headline_placed(part: pd.DataFrame) -> Placed:
     if headline(part) == "auroc":
         return placed(patients, labels, part["score"].to_numpy())
     return placed_mean(patients, (part["predicted"].to_numpy(dtype=int) == labels).astype(float))
+
+
+def classes_placed(part: pd.DataFrame) -> list[Placed]:
+    """The AUROC of each class against the rest, of some rows of one method; empty without their probabilities."""
+    columns = [name for name in map(PROBABILITY.format, range(part.shape[1])) if name in part.columns]
+    if not columns or part[columns].isna().to_numpy().any():
+        return []
+    return against_the_rest(part["patient"].tolist(), part["label"].to_numpy(dtype=int), part[columns].to_numpy())
 
 
 @dataclass(frozen=True)
@@ -82,9 +95,10 @@ def scores_by_group(
 ) -> list[dict[str, Any]]:
     """One entry per method and test group, all estimates with a 95 % interval by patient.
 
-    Several classes have their accuracy alone, without a threshold. Of two classes accuracy, sensitivity, specificity,
-    the predictive values and balanced accuracy are those at the operating point. docs/statistics.md says which interval
-    a number has; the average precision is drawn `replicates` times, the same draws for all methods of a group.
+    Several classes have accuracy and AUROCs against the rest, without a threshold. Of two classes accuracy,
+    sensitivity, specificity, the predictive values and balanced accuracy are those at the operating point.
+    docs/statistics.md says which interval a number has; the average precision is drawn `replicates` times, the same
+    draws for all methods of a group.
     """
     counted = compared(scores)
     thresholds = {method: _threshold(rows, point) for method, rows in counted.groupby("method", sort=False)}
@@ -95,7 +109,7 @@ def scores_by_group(
             entry: dict[str, Any] = {"method": method, "group": group, "role": role_of(part)}
             if headline(of_method) != "auroc":
                 right = part["predicted"].to_numpy(dtype=int) == part["label"].to_numpy(dtype=int)
-                found.append(entry | {"accuracy": share(part["patient"].tolist(), right).to_json()})
+                found.append(entry | {"accuracy": share(part["patient"].tolist(), right).to_json()} | _by_class(part))
                 continue
             estimates = {"auroc": auroc_interval(headline_placed(part)), "average_precision": precisions[method, group]}
             estimates |= _at_threshold(part, thresholds[method])
@@ -103,6 +117,14 @@ def scores_by_group(
             positive = prevalence(part["label"].to_numpy(dtype=int))
             found.append(entry | {"prevalence": _number(positive), "threshold": _number(thresholds[method])})
     return found
+
+
+def _by_class(part: pd.DataFrame) -> dict[str, Any]:
+    classes = classes_placed(part)
+    if not classes:
+        return {}
+    of_each = {str(number): auroc_interval(one).to_json() for number, one in enumerate(classes)}
+    return {"macro_auroc": macro_auroc(classes).to_json(), "auroc_by_class": of_each}
 
 
 def _threshold(of_method: pd.DataFrame, point: OperatingPoint) -> float:

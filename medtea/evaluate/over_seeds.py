@@ -11,8 +11,9 @@ import pandas as pd
 
 from medtea.core.names import ScoresArtefact, Split
 from medtea.core.work import read_json
-from medtea.evaluate.by_hospital import compared, headline, headline_placed, role_of
+from medtea.evaluate.by_hospital import classes_placed, compared, headline, headline_placed, role_of
 from medtea.metrics.delong import Placed, auroc_interval, difference, once, with_other_seeds
+from medtea.metrics.per_class import macro_auroc
 from medtea.metrics.proportions import mean_share
 
 CONTROLS = ("erm", "feature_distil", "teacher")
@@ -41,26 +42,28 @@ def over_seeds(runs: Sequence[Path], *, methods: Sequence[str]) -> dict[str, Any
     everything = pd.concat(scores.values(), ignore_index=True)
     roles = {str(group): role_of(part) for group, part in everything.groupby("group", sort=True)}
     groups = sorted(roles, key=lambda group: (roles[group] == "ood", group))
-    parts = {
-        (str(group), str(method), run): headline_placed(part.sort_values("radiograph"))
+    rows = {
+        (str(group), str(method), run): part.sort_values("radiograph")
         for run, table in scores.items()
         for (method, group), part in table.groupby(["method", "group"], sort=False)
     }
+    parts = {place: headline_placed(part) for place, part in rows.items()}
     asked = ["teacher", *methods]
     asked_for = headline(everything)
     cells, differences = [], []
     for group in groups:
         for method in asked:
             own = [parts.get((group, method, run)) for run in scores]
-            cells.append({"method": method, "group": group} | _cell(own, asked_for))
+            cell = {"method": method, "group": group} | _cell(own, asked_for)
+            cells.append(cell | _by_class([rows[group, method, run] for run in scores if (group, method, run) in rows]))
             for control in CONTROLS:
                 other = [parts.get((group, control, run)) for run in scores]
                 both = [(a, b) for a, b in zip(own, other, strict=True) if a is not None and b is not None]
                 if both and control != method:
                     found = {"method": method, "control": control, "group": group}
                     differences.append(found | _difference([a for a, _ in both], [b for _, b in both]))
-    for rows in (cells, differences):
-        rows.sort(key=lambda row: asked.index(row["method"]))
+    for listed in (cells, differences):
+        listed.sort(key=lambda row: asked.index(row["method"]))
     return {
         "headline": asked_for,
         "runs": list(scores),
@@ -95,6 +98,15 @@ def _cell(seeds: Sequence[Placed | None], asked_for: str) -> dict[str, Any]:
         by_patient = auroc_interval(*there) if asked_for == "auroc" else mean_share(there)
         found |= {"patients": by_patient.to_json(), "seeds_and_patients": with_other_seeds(there).to_json()}
     return found
+
+
+def _by_class(seeds: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """Of several classes the mean AUROC over classes and seeds, and each class's over seeds, by patient."""
+    found = [classes for classes in map(classes_placed, seeds) if classes]
+    if not found:
+        return {}
+    of_each = {str(number): auroc_interval(*one).to_json() for number, one in enumerate(zip(*found, strict=True))}
+    return {"macro_auroc": macro_auroc(*found).to_json(), "auroc_by_class": of_each}
 
 
 def _difference(first: Sequence[Placed], less: Sequence[Placed]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from medtea.core.errors import ConfigError
 from medtea.core.names import IndexArtefact, LungsArtefact, Role, Split, StudentArtefact, TeacherArtefact
 from medtea.core.work import read_array, read_json
 from medtea.data.index import count_logits, read_index, read_plausible, rows
+from medtea.evaluate.by_hospital import PROBABILITY
 from medtea.training.given.model import Settings as GivenModel
 from medtea.training.networks import load_classifier
 from medtea.training.predict import Shown, predict_logits, score
@@ -31,6 +32,8 @@ COLUMNS = (
     "score",
     "predicted",
 )
+DECIMALS = 12
+"""Of PROBABILITY; more would fill the file with digits that tell nothing."""
 
 
 def score_all(
@@ -41,7 +44,7 @@ def score_all(
     device: torch.device,
     models: Sequence[GivenModel] = (),
 ) -> pd.DataFrame:
-    """One row per labelled radiograph of validation and test and network, columns COLUMNS.
+    """One row per labelled radiograph of validation and test and network, columns COLUMNS, and PROBABILITY of each.
 
     Each network, teacher or student, is shown what its card says: the whole radiograph, the lungs alone by the
     segmenter's mask, or the twin; a given model what its settings say. Of one logit `score` is the probability of
@@ -67,7 +70,9 @@ def score_all(
             return common.assign(method=name, score=score(logits), predicted=np.nan)[list(COLUMNS)]
         probabilities = softmax(logits.astype(np.float64), axis=1)
         highest = probabilities.argmax(1)
-        return common.assign(method=name, score=probabilities.max(1), predicted=highest)[list(COLUMNS)]
+        by_class = {PROBABILITY.format(one): column for one, column in enumerate(probabilities.round(DECIMALS).T)}
+        made = common.assign(method=name, score=probabilities.max(1), predicted=highest, **by_class)
+        return made[[*COLUMNS, *by_class]]
 
     parts = [scored("teacher", teacher)]
     parts += [scored(read_json(student.card)["name"], student) for student in students]

@@ -1,93 +1,17 @@
-"""Whether something on a radiograph's border looks like burned-in text: a line of letters, not a single marker.
-
-Letters that a device burns in are as bright as the picture can be, or as dark, thin, of one height and in a row. So:
-thin strokes (a morphological top hat) near the grey values' end -> connected parts of a letter's size in the outer
-quarter -> parts side by side make a line -> four letters and more are text, fewer are a marker (L, R, PA). Lines are
-looked for along rows and along columns. A hint, no proof: BurnedInAnnotation stays what the header says. On 516 real
-radiographs of six hospitals (benchmarks/ingest/burned_in.py) a white name and date is seen on 67 to 99 % of them, less
-where it lies on white; of those of two hospitals without words of their own 1 % are flagged, of a third 19 %.
-"""
+"""What becomes of a radiograph with burned-in text, declared by a tag or seen on the border (data.border_text)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from scipy import ndimage
 
 from medtea.core.errors import DataError
-from medtea.data.levels import Picture, block_extremes
+from medtea.data.border_text import text_on_border
+from medtea.data.levels import Picture
 from medtea.ingest.acquisition import DECLARED, text_in
 
 TextPolicy = Literal["flag", "refuse", "ignore"]
-
-LONGEST_SIDE = 640  # pixels; larger pictures are reduced, each block to its extreme, so that thin strokes stay
-BORDER = 0.25  # share of a side that counts as border
-SHORTEST, TALLEST = 0.006, 0.08  # a letter's height, shares of the longest side
-FEWEST_ROWS = 5  # pixels: below that a letter cannot be told from a speck
-CONTRAST = 0.2  # of a stroke over its surroundings, in shares of the grey values' range
-EXTREME = 0.75  # a letter's pixels lie this near the end of the range
-TEXT = 4  # letters
-WHITE = 255  # extremes of bytes are found at four times the rate
-
-
-@dataclass(frozen=True)
-class Border:
-    """What is on the border.
-
-    Attributes:
-        letters: Of the longest line; 0 where there is none.
-    """
-
-    letters: int
-
-    @property
-    def is_text(self) -> bool:
-        """Whether the line is longer than a marker."""
-        return self.letters >= TEXT
-
-    @property
-    def word(self) -> str:
-        """One of "none", "marker" or "text"."""
-        return "text" if self.is_text else "marker" if self.letters else "none"
-
-
-@dataclass(frozen=True)
-class Part:
-    """A connected part of strokes, in pixels; `letters` is more than 1 where letters touch."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-        return self.bottom - self.top
-
-    @property
-    def letters(self) -> int:
-        """Letters that are 0.8 as wide as high."""
-        return max(1, round((self.right - self.left) / (0.8 * self.height)))
-
-    @property
-    def turned(self) -> Part:
-        """The same with rows and columns exchanged."""
-        return Part(self.left, self.right, self.top, self.bottom)
-
-    def is_letters(self, longest: int) -> bool:
-        """Whether it has the height of a letter, and no more width than some that touch.
-
-        Args:
-            longest: The picture's longest side, in pixels.
-        """
-        lowest, highest = max(FEWEST_ROWS, SHORTEST * longest), max(2 * FEWEST_ROWS, TALLEST * longest)
-        return lowest <= self.height <= highest and self.right - self.left <= 12 * self.height
 
 
 def says_burned_in(dataset: Dataset) -> bool:
@@ -113,74 +37,3 @@ def judged(picture: Picture, said: str, policy: TextPolicy) -> str:
         how = "The header declares burned-in text." if found == DECLARED else "Something on the border looks like text."
         raise DataError(f"{how} Set ingest.burned_in: flag to keep such radiographs.")
     return found
-
-
-def text_on_border(picture: Picture) -> Border:
-    """The longest line of letters on the border, bright ones on dark or dark ones on bright.
-
-    Args:
-        picture: (rows, columns), of any range.
-    """
-    dark, bright = block_extremes(picture, -(-max(picture.shape) // LONGEST_SIDE))  # so that thin strokes stay
-    low, high = float(dark.min()), float(bright.max())
-    if not high > low:
-        return Border(0)
-    lines = []
-    for grey in ((bright - low) / (high - low), (high - dark) / (high - low)):
-        found = list(_on_border(_strokes(np.rint(WHITE * grey).astype(np.uint8))))
-        lines += [_longest_line(found, grey.shape), _longest_line([part.turned for part in found], grey.shape)]
-    return Border(max(lines))
-
-
-def _strokes(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Thin and bright: what a square wider than a stroke does not fit into."""
-    width = max(3, round(TALLEST / 4 * max(picture.shape))) | 1
-    opened = around(around(picture, width, np.minimum), width, np.maximum)
-    return np.asarray((picture - opened > CONTRAST * WHITE) & (picture >= EXTREME * WHITE))
-
-
-def around(picture: NDArray[np.uint8], width: int, extreme: np.ufunc) -> NDArray[np.uint8]:
-    """The extreme of the square of odd width around each pixel, mirrored at the edges: scipy's filter, but faster.
-
-    The extreme of 2 n pixels is that of two times n: windows grow by doubling, and two that overlap make the last.
-    """
-    for _ in range(2):  # rows, then columns
-        found, length = np.pad(picture, ((width // 2, width // 2), (0, 0)), mode="symmetric"), 1
-        while 2 * length <= width:
-            found, length = extreme(found[:-length], found[length:]), 2 * length
-        rest = width - length
-        found = extreme(found[: len(found) - rest], found[rest:])
-        picture = np.ascontiguousarray(found.T)
-    return picture
-
-
-def _longest_line(found: Iterable[Part], shape: tuple[int, ...]) -> int:
-    parts = sorted((part for part in found if part.is_letters(max(shape))), key=lambda part: (part.left, part.top))
-    longest = 0
-    ends: list[tuple[Part, int]] = []  # of each line so far: its last part, and its letters
-    for part in parts:
-        letters, before = 0, None
-        for place, (last, count) in enumerate(ends):
-            if count > letters and _continues(last, part):
-                letters, before = count, place
-        if before is not None:
-            ends.pop(before)
-        ends.append((part, letters + part.letters))
-        longest = max(longest, letters + part.letters)
-    return longest
-
-
-def _continues(last: Part, part: Part) -> bool:
-    overlap = min(last.bottom, part.bottom) - max(last.top, part.top)
-    small, tall = sorted((last.height, part.height))
-    return overlap >= 0.6 * small and tall <= 1.7 * small and 0 <= part.left - last.right <= 1.5 * tall
-
-
-def _on_border(strokes: NDArray[np.bool_]) -> Iterator[Part]:
-    labels, _ = ndimage.label(strokes, structure=np.ones((3, 3)))
-    rows, columns = strokes.shape
-    for place in ndimage.find_objects(labels):
-        part = Part(place[0].start, place[0].stop, place[1].start, place[1].stop)
-        middle = (part.top + part.bottom) / 2 / rows, (part.left + part.right) / 2 / columns
-        if any(min(share, 1 - share) <= BORDER for share in middle):
-            yield part

@@ -14,7 +14,7 @@ from medtea.data.reader import read, read_mask
 from medtea.data.volumes import data_file_of
 from medtea.ingest.burned_in import judged
 from medtea.ingest.headers import read_header
-from medtea.ingest.quality import prepare
+from medtea.ingest.quality import field_box, prepare, rows_of
 
 PICTURE, MASK = np.dtype("<f2"), np.dtype("u1")
 State = list[int]
@@ -62,11 +62,15 @@ def decode(
         files = tuple(Path(mask) for mask in masks)
         stored = read_mask(files, shape=reading.geometry.stored, segments=tuple(how["lung_segments"]))
         lungs = reading.geometry.place(stored)
-    picture, fitted = prepare(reading.picture, lungs, size=how["size"], how=how["fit"])
+    box = field_box(reading.picture)
+    picture, fitted = prepare(reading.picture, lungs, size=how["size"], how=how["fit"], box=box)
     if [state_of(one) for one in (path, *masks)] != states:
         raise ChangedError("The file was changed while it was read; start again when nothing writes to the source.")
     text = judged(reading.picture, text, how["burned_in"])
-    facts = {"digest": digest_of(reading.picture), "reading": reading.facts.columns(), "text_on_border": text}
+    spacing = reading.facts.row_spacing_mm
+    on_grid = None if spacing is None else spacing * rows_of(box, how["fit"]) / how["size"]
+    done = reading.facts.columns() | {"grid_row_mm": on_grid}
+    facts = {"digest": digest_of(reading.picture), "reading": done, "text_on_border": text}
     return facts, picture.astype(PICTURE).tobytes() + fitted.astype(MASK).tobytes()
 
 

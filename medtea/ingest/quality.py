@@ -145,10 +145,23 @@ def _square(picture: NDArray[np.generic], how: How) -> NDArray[np.generic]:
     return padded
 
 
+def rows_of(box: Box, how: How = "stretch") -> int:
+    """Rows of a radiograph that `fit` makes the run's grid of, with the black that "pad" adds."""
+    rows, columns = (side.stop - side.start for side in box)
+    return int(max(rows, columns) if how == "pad" else rows)
+
+
 def prepare(
-    radiograph: Picture, mask: NDArray[np.bool_] | None, *, size: int, how: How = "stretch"
+    radiograph: Picture,
+    mask: NDArray[np.bool_] | None,
+    *,
+    size: int,
+    how: How = "stretch",
+    box: Box | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Crop, scale and fit, the mask along with its radiograph; without a mask, an empty one.
+    """Crop (to `field_box`, or to the box that it gave before), scale and fit, the mask along with its radiograph.
+
+    Without a mask, an empty one.
 
     Raises:
         DataError: the mask has another shape than the radiograph, or the picture is empty.
@@ -158,6 +171,6 @@ def prepare(
             f"The mask has {mask.shape[0]} x {mask.shape[1]} pixels and its radiograph {radiograph.shape[0]} x "
             f"{radiograph.shape[1]}; a mask lies on its radiograph's grid."
         )
-    box = field_box(radiograph)
+    box = box or field_box(radiograph)
     fitted = fit(radiograph[box], size, how, scale=scale_of(radiograph[box]))
     return fitted, np.zeros((size, size), dtype=bool) if mask is None else fit_mask(mask[box], size, how)

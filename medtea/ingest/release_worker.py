@@ -10,8 +10,9 @@ import numpy as np
 
 from medtea.core.errors import DataError
 from medtea.core.pseudonyms import Pseudonyms
+from medtea.data.border_text import text_on_border
 from medtea.data.pixels import open_dicom
-from medtea.ingest.burned_in import says_burned_in, text_on_border
+from medtea.ingest.burned_in import says_burned_in
 from medtea.ingest.confidentiality import without_patient
 from medtea.ingest.worker import Answer, serve
 

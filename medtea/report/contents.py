@@ -176,6 +176,26 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Exhibit:
+    """A radiograph on which a probe's answer shows most; arrays (height, width) as in a picture.
+
+    changed is what the network was shown in its place, marked what is pointed at; radiographs are the ids of all that
+    something is shown of.
+    """
+
+    probe: str
+    method: str
+    group: str
+    note: str
+    image: NDArray[Any]
+    lung_mask: NDArray[Any]
+    radiographs: tuple[str, ...] = ()
+    changed: NDArray[Any] | None = None
+    heatmap: NDArray[Any] | None = None
+    marked: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
 class Failure:
     """A radiograph that a method was sure about, and wrong; image as in a picture, None where it is not shown."""
 
@@ -207,6 +227,7 @@ class Contents:
         scores: scores.csv of evaluate, a row per method and radiograph.
         failures: Radiographs that a method was surest and wrong about.
         pictures: Radiographs with heatmaps; those of case "mean" are means of many.
+        exhibits: Radiographs on which the audit's answers show most.
         provenance: Who made this, with what.
         settings: Filled in, as YAML.
         notes: Further limits, in sentences, that only the caller can know.
@@ -229,6 +250,7 @@ class Contents:
     scores: pd.DataFrame = field(default_factory=pd.DataFrame)
     failures: tuple[Failure, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    exhibits: tuple[Exhibit, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""
     notes: tuple[str, ...] = ()
@@ -344,7 +366,7 @@ def read_pictures(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
             pictures.append(
                 Picture(
                     group=str(group),
-                    label="positive" if labels[row] else "negative",
+                    label={1: "positive", 0: "negative"}.get(int(labels[row]), "no label"),
                     image=np.asarray(images[row], dtype=np.float64),
                     maps={name: np.asarray(of_method[row], dtype=np.float64) for name, of_method in maps.items()},
                     lung_mask=masks[row],
@@ -353,6 +375,30 @@ def read_pictures(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:
                 )
             )
     return tuple(pictures)
+
+
+def read_exhibits(written: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> tuple[Exhibit, ...]:
+    """What the audit shows: `exhibits` of outcomes.json with the pictures of pictures.npz, "exhibit/0/image" ..."""
+
+    def part(place: int, what: str) -> NDArray[Any] | None:
+        found = arrays.get(f"exhibit/{place}/{what}")
+        return None if found is None else np.asarray(found, dtype=np.float64)
+
+    return tuple(
+        Exhibit(
+            probe=row["probe"],
+            method=row["method"],
+            group=row["group"],
+            note=row["note"],
+            image=np.asarray(arrays[f"exhibit/{place}/image"], dtype=np.float64),
+            lung_mask=arrays[f"exhibit/{place}/lung_mask"],
+            radiographs=tuple(filter(None, row["radiographs"])),
+            changed=part(place, "changed"),
+            heatmap=part(place, "heatmap"),
+            marked=part(place, "marked"),
+        )
+        for place, row in enumerate(written.get("exhibits", ()))
+    )
 
 
 def read_means(arrays: Mapping[str, NDArray[Any]]) -> tuple[Picture, ...]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medtea.metrics.estimates import Estimate
 from medtea.metrics.heatmaps import relevance_outside
-from medtea.report.contents import Metrics, Picture, Score
+from medtea.report.contents import Exhibit, Metrics, Picture, Score
 from medtea.report.drawing import (
     COLOUR,
     MARKERS,
@@ -167,6 +167,34 @@ def montage(pictures: Sequence[Picture]) -> tuple[PanelRow, ...]:
             panels.append(Panel(name, uri, *size, outline, words, f"Heatmap of {name}, {about}: {words}"))
         rows.append(PanelRow(about, tuple(panels)))
     return tuple(rows)
+
+
+def exhibition(exhibits: Sequence[Exhibit]) -> tuple[PanelRow, ...]:
+    """A row per network and group: the radiographs on which an answer shows most, each followed by what was shown."""
+    rows = []
+    for (method, group), some in itertools.groupby(exhibits, key=lambda one: (one.method, one.group)):
+        panels: list[Panel] = []
+        for one in some:
+            panels += _panels_of(one)
+        rows.append(PanelRow(f"{method} at {group}", tuple(panels)))
+    return tuple(rows)
+
+
+def _panels_of(one: Exhibit) -> list[Panel]:
+    size, outline = (one.image.shape[1], one.image.shape[0]), contour_path(one.lung_mask)
+    name = one.radiographs[0] if one.radiographs else "radiograph"
+    about = f"{one.method} at {one.group}, {name}: {one.note}"
+    if one.heatmap is not None:
+        uri = picture_uri(overlay(one.image, one.heatmap, _limit(one.heatmap)))
+        return [Panel(name, uri, *size, outline, one.note, f"Heatmap of {about}")]
+    before = _grey(one.image)
+    if one.marked is not None:
+        colour, opacity = np.array([1.0, 0.33, 0.1]), 0.6 * (one.marked > 0)[..., None]
+        before = (1 - opacity) * before + opacity * colour
+    panels = [Panel(name, picture_uri(before), *size, outline, "as it is", f"Radiograph, {about}")]
+    if one.changed is not None:
+        panels.append(Panel("changed", picture_uri(_grey(one.changed)), *size, outline, one.note, f"Changed, {about}"))
+    return panels
 
 
 def strip(title: str, pictures: Sequence[Picture]) -> PanelRow:

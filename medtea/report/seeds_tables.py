@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from medtea.core.names import Field
+from medtea.metrics.estimates import Estimate
 from medtea.report.tables import NO_ANSWER, Cell, Column, Table, fields_in_words, tag, to_markdown
 
 Record = Mapping[str, Any]
@@ -16,7 +17,7 @@ HEADLINES = {"auroc": "AUROC", "accuracy": "Accuracy, %"}
 
 def seeds_tables(record: Record) -> list[Table]:
     """The headline, paired differences and the fall from IID to OOD, and what each method saw."""
-    tables = [headline_table(record), *(_differences(record, control) for control in _controls(record))]
+    tables = [headline_table(record), _macro(record), *(_differences(record, control) for control in _controls(record))]
     return [table for table in [*tables, _methods(record)] if table.rows]
 
 
@@ -35,6 +36,28 @@ def headline_table(record: Record) -> Table:
     what = HEADLINES[record["headline"]]
     caption = f"{what}: mean of {how_many_seeds(record)} ± standard deviation (95 % interval by patient)"
     return Table(caption, tuple(columns), tuple(rows))
+
+
+def _macro(record: Record) -> Table:
+    """Of several classes a row per method: their mean AUROC against the rest, and the lowest class's."""
+    cells = {(cell["method"], cell["group"]): cell for cell in record["cells"] if "macro_auroc" in cell}
+    rows = []
+    for method in record["methods"]:
+        own = [cells.get((method["method"], group["group"])) for group in record["groups"]]
+        if any(own):
+            rows.append((Cell(shown_name(method)), *(_over_classes(cell) for cell in own)))
+    caption = f"AUROC against the rest: mean of the classes over {how_many_seeds(record)} (95 % interval by patient)"
+    return Table(caption, (Column("method"), *_group_columns(record)), tuple(rows))
+
+
+def _over_classes(cell: Mapping[str, Any] | None) -> Cell:
+    if cell is None or cell["macro_auroc"]["value"] is None:
+        return Cell(NO_ANSWER)
+    mean = Estimate.from_json(cell["macro_auroc"])
+    known = {name: one for name, one in cell["auroc_by_class"].items() if one["value"] is not None}
+    worst = min(known, key=lambda name: known[name]["value"])
+    ends = f"{mean.low:.3f} to {mean.high:.3f}" if mean.has_interval else "no interval"
+    return Cell(f"{mean.value:.3f}", f"{ends}; lowest: class {worst}, {Estimate.from_json(known[worst]).text()}")
 
 
 def how_many_seeds(record: Record) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import Field as Bound
 
 from medtea.core.names import (
@@ -28,7 +29,9 @@ from medtea.report.blanking import Blank, blanked
 from medtea.report.blocks import csv_of, figures_of
 from medtea.report.contents import (
     Contents,
+    Exhibit,
     Picture,
+    read_exhibits,
     read_means,
     read_metrics,
     read_outcomes,
@@ -43,6 +46,7 @@ from medtea.report.sections.section import read_sections
 from medtea.report.tables import main_table, to_terminal
 
 NOT_AUDITED: dict[str, Any] = {"outcomes": [], "questions": {}}
+NOT_SCORED: dict[str, Any] = {"methods": {}, "scores": []}
 
 
 class Settings(StrictSettings):
@@ -72,13 +76,14 @@ def run(
     *,
     index: IndexArtefact,
     lungs: LungsArtefact | None = None,
-    scores: ScoresArtefact,
+    scores: ScoresArtefact | None = None,
     outcomes: OutcomesArtefact | None = None,
     settings_of_run: dict[str, Any],
 ) -> ReportArtefact:
     """Leave report.html, report.md, report.json and, each as SVG with its numbers as CSV, the figures.
 
-    Without `lungs` and `outcomes` (a file of predictions) the sections of segmenter and audit have nothing to say.
+    Without `lungs` and `outcomes` (a file of predictions) the sections of segmenter and audit have nothing to say,
+    without `scores` (an audit alone) those that evaluate makes.
     """
     # the page shows all settings of the run, also those that changed nothing of what came out
     of_run = digest_of(settings_of_run)
@@ -105,14 +110,14 @@ def _contents(
     settings: Settings,
     index: IndexArtefact,
     lungs: LungsArtefact | None,
-    scores: ScoresArtefact,
+    scores: ScoresArtefact | None,
     outcomes: OutcomesArtefact | None,
     settings_of_run: dict[str, Any],
 ) -> Contents:
-    written = read_json(scores.metrics)
+    written = read_json(scores.metrics) if scores else NOT_SCORED
     audited = read_json(outcomes.outcomes) if outcomes else NOT_AUDITED
     metrics, table = read_metrics(written), _table(index, lungs)
-    scored = pd.read_csv(scores.scores) if scores.scores.exists() else pd.DataFrame()
+    scored = pd.read_csv(scores.scores) if scores and scores.scores.exists() else pd.DataFrame()
     return Contents(
         title=settings.title,
         task=settings.task,
@@ -138,6 +143,7 @@ def _contents(
             blank=settings.blank,
         ),
         pictures=_blanked(_pictures(outcomes), table, settings.blank),
+        exhibits=_blanked_exhibits(_exhibits(outcomes, audited), table, settings.blank),
         provenance=_provenance(work, _there(index, lungs, scores, outcomes)),
         settings=to_yaml(settings_of_run),
         notes=settings.notes,
@@ -166,6 +172,21 @@ def _blanked(pictures: Sequence[Picture], table: pd.DataFrame, how: Blank) -> tu
     )
 
 
+def _blanked_exhibits(exhibits: Sequence[Exhibit], table: pd.DataFrame, how: Blank) -> tuple[Exhibit, ...]:
+    """The same of what the audit shows; text on either of two radiographs counts for what is made of both."""
+    written = set(table.loc[with_text(table), "radiograph"])
+    groups = set(table.loc[with_text(table), "group"])
+
+    def without(one: Exhibit, image: NDArray[Any]) -> NDArray[Any]:
+        has_text = bool(written & set(one.radiographs)) if one.radiographs else one.group in groups
+        return blanked(image, one.lung_mask, how, has_text=has_text)
+
+    return tuple(
+        replace(one, image=without(one, one.image), changed=None if one.changed is None else without(one, one.changed))
+        for one in exhibits
+    )
+
+
 def _there(*artefacts: Artefact | None) -> list[Artefact]:
     return [artefact for artefact in artefacts if artefact is not None]
 
@@ -175,6 +196,13 @@ def _pictures(outcomes: OutcomesArtefact | None) -> tuple[Picture, ...]:
         return ()
     with np.load(outcomes.pictures, allow_pickle=False) as arrays:
         return read_pictures(dict(arrays)) + read_means(dict(arrays))
+
+
+def _exhibits(outcomes: OutcomesArtefact | None, audited: dict[str, Any]) -> tuple[Exhibit, ...]:
+    if outcomes is None:
+        return ()
+    with np.load(outcomes.pictures, allow_pickle=False) as arrays:
+        return read_exhibits(audited, dict(arrays))
 
 
 def _provenance(work: Work, artefacts: Sequence[Artefact]) -> dict[str, str]:

@@ -339,26 +339,42 @@ def _with_control(outcome: Outcome) -> Cell:
     return replace(cell, detail=f"{cell.detail}; {control}" if cell.detail else control)
 
 
-def plan_table(costs: Mapping[str, tuple[float, list[str]]], policy: Mapping[str, Any], *, networks: int) -> Table:
-    """What an audit would ask, before it does: of each probe its cost, what it needs and its threshold."""
+def plan_table(
+    costs: Mapping[str, tuple[float, Sequence[str]]],
+    policy: Mapping[str, Any],
+    *,
+    networks: int,
+    lacking: Mapping[str, str] | None = None,
+) -> Table:
+    """What an audit would ask, before it does: of each probe its cost, what it needs and its threshold.
+
+    With `lacking`, why a need is not met, it says of each probe whether it can be asked; the sum is of those that can.
+    """
+    reasons = not_asked(costs, lacking or {})
     columns = (
         Column("probe"),
         Column("passes", note=f"for each radiograph, {networks} networks", numeric=True),
         Column("threshold", numeric=True),
-        Column("needs"),
+        Column("needs") if lacking is None else Column("can be asked"),
     )
     rows = [
         (
             Cell(name),
             Cell(f"{cost * networks:g}"),
             Cell("not judged" if policy.get(name) is None else f"{policy[name]:g}"),
-            Cell("; ".join(needs)),
+            Cell("; ".join(needs) if lacking is None else f"no: {reasons[name]}" if name in reasons else "yes"),
         )
         for name, (cost, needs) in costs.items()
     ]
-    total = sum(cost for cost, _ in costs.values()) * networks
+    total = networks * sum(cost for name, (cost, _) in costs.items() if name not in reasons)
     rows.append((Cell("together"), Cell(f"{total:g}"), Cell(""), Cell("")))
     return Table("The audit's plan", columns, tuple(rows))
+
+
+def not_asked(costs: Mapping[str, tuple[float, Sequence[str]]], lacking: Mapping[str, str]) -> dict[str, str]:
+    """Of each probe the first reason why it cannot be asked; those that can are not named."""
+    first = {name: next((lacking[need] for need in needs if need in lacking), "") for name, (_, needs) in costs.items()}
+    return {name: reason for name, reason in first.items() if reason}
 
 
 def verdict_table(outcomes: Sequence[Outcome], audited: Mapping[str, Any]) -> Table:
@@ -377,6 +393,33 @@ def verdict_table(outcomes: Sequence[Outcome], audited: Mapping[str, Any]) -> Ta
         for method, verdict in audited.get("verdicts", {}).items()
     )
     return Table("Verdicts of the audit's policy", tuple(columns), rows)
+
+
+def compared_table(audited: Mapping[str, Any]) -> Table:
+    """Networks side by side: what is judged of a network less the same of another, a row per pair and group."""
+    written = audited.get("comparisons", [])
+    probes = list(dict.fromkeys(row["probe"] for row in written))
+    columns = [Column("network less another"), Column("at"), Column("n", note="of the first", numeric=True)]
+    columns += [Column(_words(probe), numeric=True) for probe in probes]
+    found: dict[tuple[str, str, str], dict[str, Cell]] = {}
+    counted: dict[tuple[str, str, str], int] = {}
+    for place, row in enumerate(written):
+        difference = Estimate.from_json(row["difference"])
+        key = row["method"], row["other"], row["group"]
+        counted.setdefault(key, difference.n)
+        record = f"audit/outcomes.json#/comparisons/{place}/difference"
+        worse = difference.has_interval and difference.low > 0
+        found.setdefault(key, {})[row["probe"]] = number(difference, signed=True, record=record, bad=worse)
+    rows = tuple(
+        (
+            Cell(f"{method} less {other}"),
+            Cell(group),
+            Cell(str(counted[method, other, group])),
+            *(cells.get(probe, Cell(NOT_COMPUTED)) for probe in probes),
+        )
+        for (method, other, group), cells in found.items()
+    )
+    return Table("Networks on the same radiographs, in pairs", tuple(columns), rows)
 
 
 def detail_table(probe: str, outcomes: Sequence[Outcome]) -> Table:

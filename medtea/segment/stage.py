@@ -73,8 +73,15 @@ class SegmenterTask:
 SEES = frozenset({Field.RADIOGRAPH, Field.LUNG_MASK})
 
 
-def run(work: Work, settings: Settings, index: IndexArtefact) -> LungsArtefact:
+def run(work: Work, settings: Settings, index: IndexArtefact, *, splits: pd.DataFrame | None = None) -> LungsArtefact:
     """Leave a lung mask for every radiograph, with its Dice where a mask was given and its reason where it failed.
+
+    Args:
+        work: The run.
+        settings: How lungs are found.
+        index: The radiographs.
+        splits: The index with the roles and splits by which to learn, where those of the index are about something
+            else: when nothing but the segmenter is trained.
 
     Raises:
         ConfigError: a hospital is not there or is external, or the radiographs cannot be halved once per level.
@@ -84,7 +91,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> LungsArtefact:
     lungs = LungsArtefact(stage.folder)
     if stage.is_finished:
         return lungs
-    table = read_index(index.index)
+    table = read_index(index.index) if splits is None else splits
     radiographs = read_array(index.radiographs)
     given = read_array(index.given_masks)
     _check(settings, table, size=radiographs.shape[-1])
@@ -119,7 +126,8 @@ def run(work: Work, settings: Settings, index: IndexArtefact) -> LungsArtefact:
             log=tracked.metrics,
         )
         write_weights(lungs.segmenter, network)
-        masks, listing = _masks(network, settings, table, radiographs, given)
+        found = predict_masks(network, radiographs, np.arange(len(table)))
+        masks, listing = checked(found, settings, table, radiographs, given)
         write_array(lungs.lung_masks, masks)
         write_csv(lungs.masks, listing, list(listing[0]))
         metrics = by_hospital(pd.DataFrame(listing), table, learning, seed=work.seed)
@@ -167,16 +175,20 @@ def _loader(
     )
 
 
-def _masks(
-    network: nn.Module, settings: Settings, table: pd.DataFrame, radiographs: Array, given: Array
+def checked(
+    probabilities: Array,
+    settings: Settings,
+    table: pd.DataFrame,
+    radiographs: Array,
+    given: Array,
+    *,
+    clean: bool = True,
 ) -> tuple[Array, list[dict[str, object]]]:
-    """A cleaned mask per radiograph, and the row that says what is known of it."""
-    everything = np.arange(len(table))
-    probabilities = predict_masks(network, radiographs, everything)
+    """A cleaned mask per radiograph, and the row that says what is known of it; without `clean` the mask as it is."""
     masks = np.zeros(probabilities.shape, dtype=np.uint8)
     listing: list[dict[str, object]] = []
-    for row in track(everything, "checking masks"):
-        masks[row] = clean_mask(probabilities[row], threshold=settings.threshold)
+    for row in track(np.arange(len(table)), "checking masks"):
+        masks[row] = clean_mask(probabilities[row], threshold=settings.threshold) if clean else probabilities[row]
         reason = implausible(masks[row], np.asarray(radiographs[row], dtype=np.float32), settings.checks)
         pair = (masks[row : row + 1], given[row : row + 1])
         measured = bool(table["has_mask"].iloc[row])

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from medtea.core import work
 from medtea.core.errors import ConfigError
-from medtea.training.programs import is_torchscript
+from medtea.training.programs import is_torchscript, opened_weights
 from medtea.training.zero_shot import Activation
 
 Weights = dict[str, Tensor]
@@ -57,21 +55,15 @@ def read_clip(path: str, *, trust_torchscript: bool = False) -> Weights:
             f"{WHERE}.weights: this TorchScript file is a program, and to open it can run parts of it. Set "
             f"trust_torchscript: true if you trust it. Or: {MEND}"
         )
-    try:
-        if file.suffix == ".safetensors":
-            found: Any = load_file(file)
-        elif is_program:
-            found = torch.jit.load(file, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-        else:
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"{WHERE}.weights: the file cannot be read ({type(error).__name__}).") from error
-    except Exception as error:  # an unpickler's own errors, of many kinds
-        raise ConfigError(
-            f"{WHERE}.weights: the file is a pickle that holds more than tensors, or is damaged "
-            f"({type(error).__name__}). To open a pickle can run any program, so it is refused. {MEND}"
-        ) from error
+    found = _state_of_program(file) if is_program else opened_weights(file, f"{WHERE}.weights: the file", MEND)
     return _plain(found, is_program=is_program)
+
+
+def _state_of_program(file: Path) -> Any:
+    try:
+        return torch.jit.load(file, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        raise ConfigError(f"{WHERE}.weights: the TorchScript file is damaged or of a newer torch.") from error
 
 
 def _plain(found: Any, *, is_program: bool) -> Weights:

@@ -67,7 +67,7 @@ def predict_logits(
 ) -> Array:
     """Logit of each row, (rows,); of K > 1 logits (rows, K). With `masks` the network is shown lungs only."""
     network.eval()
-    device = next(network.parameters()).device
+    device = device_of(network)
     found = [_alone(network(x)).cpu().numpy() for x in batches(radiographs, masks, rows, device, what)]
     return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
 
@@ -80,7 +80,7 @@ def _alone(logits: Tensor) -> Tensor:
 def predict_masks(network: nn.Module, radiographs: Array, rows: Array) -> Array:
     """Lung probability per pixel, (rows, size, size) float32."""
     network.eval()
-    device = next(network.parameters()).device
+    device = device_of(network)
     found = [
         torch.sigmoid(network(x))[:, 0].cpu().numpy() for x in batches(radiographs, None, rows, device, "lung masks")
     ]
@@ -103,13 +103,18 @@ def predict_heatmaps(
     Making a pass takes seconds: whoever asks one network several times hands in `heatmaps`, the network's own.
     """
     network.eval()
-    device = next(network.parameters()).device
+    device = device_of(network)
     found = []
     for x in batches(radiographs, masks, rows, device, what):
         heatmaps = heatmaps or HeatmapPass(network, x)
         maps = heatmaps(x, torch.ones(len(x), 1, device=device), epsilon=epsilon).maps
         found.append(maps[INPUT][:, 0].cpu().numpy())
     return np.concatenate(found) if found else np.zeros((0, *radiographs.shape[1:]), dtype=np.float32)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where its weights lie; the CPU if it has none of its own."""
+    return next((one.device for one in (*network.parameters(), *network.buffers())), torch.device("cpu"))
 
 
 def score(logits: Array) -> Array:

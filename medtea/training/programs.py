@@ -1,11 +1,16 @@
-"""What a file of a network is, told without opening it: a program, weights, or a pickle that could be any program."""
+"""What a file of a network is, told without opening it: a program, weights, or a pickle; and weights, opened safely."""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from medtea.core.errors import ConfigError
 
 CONVERT = (
     "Where you trust the file, load it with its own program and write it anew: a network with "
@@ -37,6 +42,30 @@ def holds_weights_alone(file: Path) -> bool:
     except Exception:  # the restricted unpickler refuses by many kinds
         return False
     return True
+
+
+def opened_weights(file: Path, what: str, mend: str = CONVERT) -> Any:
+    """What a safetensors file, or one that torch.save wrote, holds, on the CPU; no program of it is run.
+
+    Args:
+        file: Its suffix says which of the two.
+        what: What messages call it, "The model 'a': the weights".
+        mend: The last sentence where it is a pickle.
+
+    Raises:
+        ConfigError: it cannot be read, is damaged, or is a pickle that holds more than tensors.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{what} cannot be read ({type(error).__name__}).") from error
+    except Exception as error:  # an unpickler's own errors, of many kinds
+        raise ConfigError(
+            f"{what}: a pickle that holds more than tensors, or damaged ({type(error).__name__}). To open a pickle can "
+            f"run any program, so it is refused. {mend}"
+        ) from error
 
 
 def _names(file: Path) -> list[str]:

@@ -17,6 +17,7 @@ from medtea.core import bay
 from medtea.core.errors import ConfigError, DataError, nearest
 from medtea.core.names import Field
 from medtea.core.settings import expand
+from medtea.core.work import digest_of
 from medtea.training import given
 from medtea.training.given.model import Opened, Settings, numbers
 from medtea.training.predict import Shown, batches
@@ -29,7 +30,13 @@ TOLERANCE = 1e-5  # of a probability computed in 32 bits
 def digest_of_given(settings: Settings) -> str:
     """What a record names the network by."""
     path = Path(expand(settings.path))
-    return str(_kind(settings, path).digest(path))
+    return str(kind_of(settings, path).digest(path))
+
+
+def digest_of_models(models: Sequence[Settings]) -> str:
+    """What a record names several by: their files and what they are shown, whatever the place that they lie in."""
+    shown = [model.model_copy(update={"path": ""}).model_dump(mode="json") for model in models]
+    return digest_of([[digest_of_given(model), one] for model, one in zip(models, shown, strict=True)])
 
 
 @torch.no_grad()
@@ -57,24 +64,34 @@ def scores_of_given(
         DataError: a score is not finite.
     """
     path = Path(expand(settings.path))
-    opened: Opened = _kind(settings, path).opened(settings, path, device)
+    opened: Opened = kind_of(settings, path).opened(settings, path, device)
     shown = Shown([str(field) for field in opened.looks_at & set(Field)], radiographs, masks, twins)
-    _refuse_size(settings, opened, radiographs.shape[-1])
+    refuse_size(settings, opened, radiographs.shape[-1])
     found = [
-        _scores(settings, _asked(settings, opened, prepared(settings, images)))
+        scores_of_batch(settings, opened, images)
         for images in batches(shown.images, shown.masks, rows, torch.device("cpu"), f"scores of {settings.name}")
     ]
     return np.concatenate(found) if found else np.zeros(0)
 
 
-def _kind(settings: Settings, path: Path) -> ModuleType:
+def scores_of_batch(settings: Settings, opened: Opened, images: Tensor) -> Array:
+    """Score of each radiograph, (batch,) in [0, 1], from (batch, 1, size, size) in [0, 1].
+
+    Raises:
+        ConfigError: the network fails on such images, or its answer is not what the settings say.
+        DataError: a score is not finite.
+    """
+    return _scores(settings, _asked(settings, opened, prepared(settings, images)))
+
+
+def kind_of(settings: Settings, path: Path) -> ModuleType:
     """The file of the bay that opens it.
 
     Raises:
         ConfigError: nothing is there, or it is of no kind that is opened; a pickle is refused with the way to convert.
     """
     if settings.kind:
-        return bay.load(given, settings.kind, f"{settings.place}.kind")
+        return bay.load(given, settings.kind, f"{settings.place}, kind")
     if not path.exists():
         raise ConfigError(f"{settings.place}: nothing lies at its path. Give a file, or the folder of a run or bundle.")
     kinds = [bay.load(given, name, "kind") for name in bay.names(given)]
@@ -105,7 +122,12 @@ def prepared(settings: Settings, images: Tensor) -> Tensor:
     return ((images * (high - low) + low - mean) / std).contiguous()
 
 
-def _refuse_size(settings: Settings, opened: Opened, size_of_run: int) -> None:
+def refuse_size(settings: Settings, opened: Opened, size_of_run: int) -> None:
+    """Nothing, if the network takes what it would be shown.
+
+    Raises:
+        ConfigError: it takes another size or number of channels.
+    """
     size = settings.size or size_of_run
     wanted = (settings.channels, size, size)
     if len(opened.takes) != 4:
@@ -135,11 +157,11 @@ def _asked(settings: Settings, opened: Opened, images: Tensor) -> Any:
                 f"{settings.place} fails on images of {shape} (channels, rows, columns; {type(error).__name__}). Set "
                 "`channels` and `size` to what it takes."
             ) from error
-        answers.append(numbers(_one_of(settings, answer))[: len(piece)])
+        answers.append(numbers(one_of(settings, answer))[: len(piece)])
     return np.concatenate(answers)
 
 
-def _one_of(settings: Settings, answer: Any) -> Any:
+def one_of(settings: Settings, answer: Any) -> Any:
     """The output that is meant."""
     if isinstance(answer, Mapping):
         named = dict(answer)

@@ -15,6 +15,7 @@ from medtea.audit.asked import AuditedGroup, AuditedNetwork, log_odds
 from medtea.audit.learned import FEWEST, learned_scores, shuffled_labels
 from medtea.audit.probes import (
     acquisition_stress,
+    artefact_erase,
     artefact_stratified,
     background_relevance,
     background_swap,
@@ -48,6 +49,60 @@ def drawn(seed: int, **changes: Any) -> AuditedGroup:
     pictures = (0.2 + noise + 0.2 * group.labels[:, None, None] * (lungs() > 0)).astype(np.float32)
     patients = [f"{seed}-{patient}" for patient in group.patients]
     return replace(group, radiographs=pictures, patients=patients, **changes)
+
+
+# --- artefact_erase
+
+
+def lettered(share: float = 1.0) -> AuditedGroup:
+    """Radiographs of which a share, those of label 1 first, has a bright letter in the corner."""
+    group = drawn(5)
+    order = np.argsort(-group.labels, kind="stable")[: round(share * len(group))]
+    pictures = group.radiographs.copy()
+    pictures[:, lungs() > 0] += 0.4  # a range of grey values beside which the noise is small
+    pictures[order] = np.where(LETTER, 0.95, pictures[order])
+    return replace(group, radiographs=pictures)
+
+
+def test_erasing_a_letter_changes_the_network_that_reads_it_and_patches_do_not() -> None:
+    outcome = ask(artefact_erase, CORNER, lettered(0.5))
+    # logit 40 x (mean - 0.5): from 0.95 to the grey around it, 0.2 to 0.25
+    assert outcome.estimate.value == pytest.approx(40 * (0.95 - 0.225), abs=1.5)
+    assert outcome.control is not None
+    assert outcome.control.value < 1
+    assert outcome.judged.low > 0.5, "in standard deviations of the network's own log odds"
+    assert outcome.details["signed change"].high < 0, "the letter spoke for the finding"
+    assert outcome.details["radiographs with a mark"].value == pytest.approx(0.5)
+    assert outcome.estimate.n == COUNT // 2
+    assert outcome.sentence.endswith("the marks are read.")
+
+
+def test_erasing_a_letter_leaves_the_network_that_reads_lungs_as_it_is() -> None:
+    outcome = ask(artefact_erase, LUNGS, lettered(0.5))
+    assert outcome.estimate.value < 1e-6, "rounding of a sigmoid"
+    assert outcome.judged.high < 1e-6
+    assert outcome.sentence.endswith("not clearly more than patches do.")
+
+
+def test_marks_are_erased_where_they_are_and_lungs_never() -> None:
+    group, probe = lettered(0.5), artefact_erase.Probe(artefact_erase.Settings())
+    erased, patched, rows = probe.changed(group, np.random.default_rng(0))
+    assert (group.labels[rows] == 1).all()
+    before = group.radiographs[rows]
+    assert (erased[:, LETTER] < 0.5).all()
+    for changed in (erased, patched):
+        assert (changed[group.lungs[rows]] == before[group.lungs[rows]]).all()
+        assert (changed != before).any(axis=(1, 2)).all()
+    assert (patched[:, LETTER] == before[:, LETTER]).mean() > 0.9
+    # a patch has the mark's pixels, but for those that would have fallen on lungs
+    assert ((patched != before).sum((1, 2)) <= (erased != before).sum((1, 2))).all()
+
+
+def test_without_a_mark_there_is_nothing_to_erase_and_no_answer() -> None:
+    outcome = ask(artefact_erase, CORNER, lettered(0.0))
+    assert not outcome.estimate.answered
+    assert outcome.details["radiographs with a mark"].value == 0
+    assert outcome.sentence == "No text or marker was found on the border at alpha that could be erased for student."
 
 
 # --- what networks are asked
@@ -150,6 +205,28 @@ def test_maps_of_a_network_that_learned_nothing_are_void() -> None:
     outcome = ask(map_gates, network, group_of(corner_tells=True))
     assert outcome.estimate.value > 0.99
     assert outcome.is_void == "heatmaps hardly change when all weights are drawn anew"
+
+
+class Chaotic(nn.Module):
+    """Whether a pixel counts depends on whether it is a trifle above a half."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.full((SIZE, SIZE), 0.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x - self.threshold).sum((2, 3))
+
+
+def test_maps_that_faint_noise_turns_over_are_void_and_others_repeat() -> None:
+    steady = ask(map_gates, CORNER, group_of(corner_tells=True), radiographs=20)
+    assert steady.details["alike under faint noise"].value > 0.9
+    group = group_of(corner_tells=True)
+    flat = replace(group, radiographs=np.full_like(group.radiographs, 0.5))
+    network = AuditedNetwork("student", Chaotic().eval(), sees_lungs_only=False)
+    outcome = ask(map_gates, network, flat, radiographs=20, least_repeatable=0.5)
+    assert abs(outcome.details["alike under faint noise"].value) < 0.1, "every pixel is drawn anew"
+    assert "heatmaps change under noise that cannot be seen" in outcome.is_void
 
 
 def test_a_map_that_shows_what_counts_beats_a_random_order() -> None:

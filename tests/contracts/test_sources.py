@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from medtea.ingest.dicomize import dicomize
 from medtea.ingest.pacs.cache import Shelf
 from medtea.ingest.pacs.protocol import Instance
 from medtea.ingest.pacs.settings import Query
-from medtea.ingest.sources import dicom_tree, pacs, phantom, several, table
+from medtea.ingest.sources import dicom_tree, image_folder, pacs, phantom, several, table
 from medtea.ingest.sources.source import Candidate, Refused
 
 
@@ -73,10 +74,19 @@ def pacs_settings(folder: Path) -> BaseModel:
     return settings
 
 
+def folder_settings(folder: Path) -> BaseModel:
+    dicomize(table.Settings(path=made_table(folder / "made")), folder / "mixed")
+    shutil.copy(folder / "made" / "images" / "alpha-1.png", folder / "mixed" / "one.png")
+    first = min(path for path in (folder / "mixed" / "alpha").rglob("*") if path.is_file())
+    shutil.copy(first, first.with_name("zz copy"))
+    return image_folder.Settings(root=folder / "mixed")
+
+
 # A new source adds a line here; a source without one fails the first test.
 MADE: dict[str, Callable[[Path], BaseModel]] = {
     "table": table_settings,
     "dicom_tree": tree_settings,
+    "image_folder": folder_settings,
     "phantom": phantom_settings,
     "several": several_settings,
     **{name: set_settings(name) for name in made_public_sets.SETS},
@@ -149,6 +159,7 @@ def test_a_source_notices_a_change_of_its_settings_or_files(name: str, tmp_path:
     changes = {"table": {"view": None}, "dicom_tree": {"labels": None}, "phantom": {"size": 96}}
     changes["several"] = {"parts": getattr(settings, "parts", ())[:1]}
     changes["pacs"] = {"query": ALL}
+    changes["image_folder"] = {"hospital": "elsewhere"}
     changes |= {public: {"hospital": "elsewhere"} for public in made_public_sets.SETS}
     assert fingerprint(settings.model_copy(update=changes[name])) != before
     if name == "phantom":
@@ -157,6 +168,7 @@ def test_a_source_notices_a_change_of_its_settings_or_files(name: str, tmp_path:
     places = {
         "dicom_tree": "tree/beta",
         "table": "made/images",
+        "image_folder": "mixed/alpha",
         "several": "sets/shenzhen/CXR_png",
         "pacs": "cache/north",
     }

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from oracles.made_run import NoSettings, index_row, silent_work
+from oracles.made_run import SIZE, NoSettings, index_row, silent_work, tiny_config, write_config
 from oracles.made_scores import made_acquisition, made_scores
 
+from medtea.cli import walk
 from medtea.core.errors import ConfigError, DataError
 from medtea.core.names import Artefact, IndexArtefact, ScoresArtefact
 from medtea.core.settings import parse
@@ -114,6 +115,32 @@ def test_the_pipeline_leaves_each_hospital_out_in_turn_and_makes_one_page(
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "left out of training and selection in turn" in page
     assert "3 hospitals were not seen in training" in page
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_trained_networks_are_judged_at_the_hospital_that_each_never_saw_up_to_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    options = {"size": SIZE, "hospitals": {name: {"patients": 16} for name in HOSPITALS}}
+    config = tiny_config(train=list(HOSPITALS), external=[], options=options) | {"pipeline": "leave_one_out"}
+    written = write_config(tmp_path / "folds.yaml", {name: part for name, part in config.items() if name != "audit"})
+    walk(written, tmp_path / "run", [], no_tracking=True)
+    scores = pd.read_csv(tmp_path / "run" / "evaluate" / "scores.csv")
+    for place, left_out in enumerate(HOSPITALS):
+        fold = tmp_path / "run" / f"fold_{place}"
+        index = read_index(fold / "ingest" / "index.parquet")
+        assert set(index.loc[index["split"].eq("train"), "hospital"]) == set(HOSPITALS) - {left_out}
+        own = pd.read_csv(fold / "evaluate" / "scores.csv")
+        own = own[own["hospital"].eq(left_out)]
+        assert scores[scores["hospital"].eq(left_out)]["score"].tolist() == own["score"].tolist()
+        assert own["score"].nunique() > 2, "a network's own scores"
+    page = (tmp_path / "run" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "left out of training and selection in turn" in page
+    assert "3 hospitals were not seen in training" in page
+    entries = read_json(tmp_path / "run" / "evaluate" / "metrics.json")["scores"]
+    assert {(entry["group"], entry["role"]) for entry in entries} == {(name, "ood") for name in HOSPITALS}
 
 
 @pytest.mark.parametrize(

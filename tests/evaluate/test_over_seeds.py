@@ -9,18 +9,31 @@ import numpy as np
 import pandas as pd
 import pytest
 from oracles.made_scores import made_scores
+from sklearn.metrics import roc_auc_score
 
 from medtea.core.names import ScoresArtefact
 from medtea.core.work import write_json
-from medtea.evaluate.by_hospital import scores_by_group
+from medtea.evaluate.by_hospital import PROBABILITY, scores_by_group
 from medtea.evaluate.differences import differences_to
 from medtea.evaluate.heterogeneity import heterogeneity
 from medtea.evaluate.over_seeds import over_seeds
+from medtea.report.seeds_tables import seeds_tables
 
 
 def several(scores: pd.DataFrame) -> pd.DataFrame:
     draw = np.random.default_rng(0)
     return scores.assign(predicted=np.where(draw.random(len(scores)) < 0.8, scores["label"], 1 - scores["label"]))
+
+
+def with_probabilities(scores: pd.DataFrame) -> pd.DataFrame:
+    """Three classes, a probability of each, and the most probable one."""
+    draw = np.random.default_rng(2)
+    raw = draw.normal(size=(len(scores), 3))
+    labels = np.resize([0, 1, 2], len(scores))
+    raw[np.arange(len(scores)), labels] += 1
+    found = np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True)
+    columns = {PROBABILITY.format(one): found[:, one] for one in range(3)}
+    return scores.assign(label=labels, predicted=found.argmax(1), score=found.max(1), **columns)
 
 
 def left(folder: Path, scores: pd.DataFrame) -> Path:
@@ -73,6 +86,26 @@ def test_an_accuracy_has_one_interval_in_the_table_and_over_seeds(tmp_path: Path
     assert record["headline"] == "accuracy"
     for cell in record["cells"]:
         assert cell["patients"] == pytest.approx(table[cell["method"], cell["group"]]["accuracy"])
+
+
+def test_several_classes_have_aurocs_against_the_rest_in_the_numbers_and_over_seeds(tmp_path: Path) -> None:
+    scores = with_probabilities(made_scores())
+    table = by_place(scores_by_group(scores, replicates=10, seed=0), "method", "group")
+    rows = scores[scores["method"].eq("tea") & scores["group"].eq("south")]
+    expected = roc_auc_score(rows["label"], rows.filter(like="probability_"), multi_class="ovr")
+    assert table["tea", "south"]["macro_auroc"]["value"] == pytest.approx(expected)
+    assert list(table["tea", "south"]["auroc_by_class"]) == ["0", "1", "2"]
+    record = over_seeds([left(tmp_path / "seed_0", scores), left(tmp_path / "seed_1", scores)], methods=["tea"])
+    cell = by_place(record["cells"], "method", "group")["tea", "south"]
+    # two seeds that say the same are one
+    for name in ("value", "low", "high", "n"):
+        assert cell["macro_auroc"][name] == pytest.approx(table["tea", "south"]["macro_auroc"][name])
+        assert cell["auroc_by_class"]["1"][name] == pytest.approx(table["tea", "south"]["auroc_by_class"]["1"][name])
+    shown = next(one for one in seeds_tables(record) if one.caption.startswith("AUROC against the rest"))
+    assert shown.rows[1][0].text == "tea"
+    assert f"{expected:.3f}" in {one.text for one in shown.rows[1]}
+    lowest = min(cell["auroc_by_class"], key=lambda name: cell["auroc_by_class"][name]["value"])
+    assert any(f"lowest: class {lowest}" in one.detail for one in shown.rows[1])
 
 
 def test_seeds_share_their_patients_and_a_missing_one_is_left_out(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from pydicom.dataset import Dataset
 from scipy import ndimage
 
 from medtea.core.errors import DataError
+from medtea.data.border_text import around, text_on_border
 from medtea.data.levels import Levels
 from medtea.data.marks import Mark
 from medtea.data.phantom import draw_phantom
 from medtea.ingest.acquisition import facts_of
-from medtea.ingest.burned_in import around, judged, says_burned_in, text_on_border
+from medtea.ingest.burned_in import judged, says_burned_in
 
 
 def phantom(number: int, size: int = 320) -> np.ndarray:

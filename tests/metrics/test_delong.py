@@ -58,6 +58,17 @@ def test_with_one_radiograph_per_patient_it_is_delong():
     assert auroc_interval(one).interval == "DeLong, logit scale"
 
 
+def test_the_variance_of_patients_with_both_labels_is_worked_out_by_hand():
+    # a has a positive of 3 and a negative of 1, b a positive of 1 and a negative of 2, c a negative of 0.
+    # V10: 3 is above all (1), 1 is above 0 and ties with 1 (1.5 of 3). AUROC (1 + 0.5) / 2 = 0.75. V01: 0.75, 0.5, 1.
+    # Less 0.75, by patient: X = 0.25, -0.25, 0 and Y = 0, -0.25, 0.25; I = 3, I10 = 2, I01 = 3, m = 2, n = 3.
+    # S10 = 2/1 (0.0625 + 0.0625) / 2 = 1/8; S01 = 3/2 (0.0625 + 0.0625) / 3 = 1/16; S11 = 3/2 0.0625 = 3/32.
+    # S10 / m + S01 / n + 2 S11 / (m n) = 1/16 + 1/48 + 1/32 = 11/96: Obuchowski 1997, as her group's program has it.
+    one = placed(list("aabbc"), [1, 0, 1, 0, 0], [3, 1, 1, 2, 0])
+    assert one.value == 0.75
+    assert standard_error(one) ** 2 == pytest.approx(11 / 96, rel=1e-12)
+
+
 def test_copies_of_every_radiograph_change_nothing():
     patients, labels, first, second = study(3)
     once = difference([placed(patients, labels, first)], [placed(patients, labels, second)])

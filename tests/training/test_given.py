@@ -192,7 +192,7 @@ def test_a_pickle_is_refused_unopened_with_the_way_to_convert(tmp_path: Path) ->
     path = bundle(tmp_path / "bundle", network)
     (path / "models" / "model.safetensors").unlink()
     torch.save({"model": Bomb(flag)}, path / "models" / "model.pt")
-    with pytest.raises(ConfigError, match="weights are a pickle that holds more than tensors"):
+    with pytest.raises(ConfigError, match="weights: a pickle that holds more than tensors"):
         scored(path)
     assert not flag.exists()
 

@@ -159,12 +159,13 @@ class Probe:
             slope = strengths @ np.abs(after - before) / (strengths @ strengths)
             slopes[stress] = bootstrap_by_patient(group.patients, slope, generator=generator)
             details[f"slope of {stress}"] = slopes[stress]
-            details[f"AUROC lost by {stress}"] = paired_difference(
-                group.patients,
-                auroc_of(group.labels, before),
-                auroc_of(group.labels, after[np.argmax(strengths)]),
-                generator=generator,
-            )
+            if group.is_labelled:
+                details[f"AUROC lost by {stress}"] = paired_difference(
+                    group.patients,
+                    auroc_of(group.labels, before),
+                    auroc_of(group.labels, after[np.argmax(strengths)]),
+                    generator=generator,
+                )
         ranked = sorted(slopes, key=lambda stress: -slopes[stress].value if slopes[stress].answered else 0)
         worst, best = ranked[0], ranked[-1]
         if slopes[worst].answered:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field as Bound
 
 from medtea.audit.changes import dilated
-from medtea.audit.probes.probe import HEATMAP_COST, Array, AuditedGroup, AuditedNetwork, Need, Outcome
+from medtea.audit.probes.probe import HEATMAP_COST, Array, AuditedGroup, AuditedNetwork, Exhibit, Need, Outcome, largest
 from medtea.core.settings import StrictSettings
 from medtea.metrics.estimates import Estimate
 from medtea.metrics.heatmaps import area_outside, relevance_outside
@@ -67,6 +67,10 @@ class Probe:
             sentence=sentence,
             void_when="The lung masks are wrong, or the heatmaps do not depend on the weights.",
             reliance=bootstrap_by_patient(group.patients, _ratio(shares, areas), generator=generator),
+            of_rows=_ratio(shares, areas),
+            exhibits=tuple(
+                Exhibit(row, f"{shares[row]:.0%} outside", heatmap=maps[row]) for row in largest(_ratio(shares, areas))
+            ),
             details=self._details(maps, group, generator),
         )
 

@@ -8,11 +8,11 @@ import numpy as np
 from pydantic import Field as Bound
 
 from medtea.audit.changes import imputed, partners
-from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
+from medtea.audit.probes.probe import SHOWN, Array, AuditedGroup, AuditedNetwork, Exhibit, Need, Outcome, largest
 from medtea.core.settings import StrictSettings
 from medtea.metrics.estimates import Estimate
 from medtea.metrics.intervals import bootstrap_by_patient
-from medtea.metrics.weighted import Floats, Statistic, mean_of
+from medtea.metrics.weighted import Floats, Statistic, Weights
 
 
 class Settings(StrictSettings):
@@ -56,15 +56,17 @@ class Probe:
         # of every radiograph once, whatever lungs come to stand on it
         empty = [imputed(one, own, generator) for one, own in zip(group.radiographs, inside, strict=True)]
 
+        def composite(lungs_of: int, background_of: int) -> Array:
+            """The lungs of a row on the background of another."""
+            here = inside[lungs_of]
+            return np.where(here, group.radiographs[lungs_of], empty[background_of]).astype(np.float32)
+
         def scored(lungs_of: Array, background_of: Array) -> Array:
-            """Scores of the lungs of some rows on the backgrounds of others."""
-            pictures = [
-                np.where(inside[a], group.radiographs[a], empty[b]).astype(np.float32)
-                for a, b in zip(lungs_of, background_of, strict=True)
-            ]
+            pictures = [composite(a, b) for a, b in zip(lungs_of, background_of, strict=True)]
             return network.scores(np.stack(pictures), group.lung_masks[lungs_of])
 
         background, lungs, same, flips = (np.full((self._draws, len(group)), np.nan) for _ in range(4))
+        swaps: list[tuple[float, Exhibit]] = []
         for draw in range(self._draws):
             other = partners(group.labels, group.patients, generator, alike=False)
             here = np.flatnonzero(other >= 0)
@@ -72,6 +74,12 @@ class Probe:
                 break
             swapped = scored(here, other[here])
             background[draw, here] = np.abs(swapped - before[here])
+            for row in largest(background[draw]):
+                after, partner = swapped[here == row].item(), int(other[row])
+                shown = Exhibit(
+                    row, f"score {before[row]:.2f} to {after:.2f}", changed=composite(row, partner), partner=partner
+                )
+                swaps.append((float(background[draw, row]), shown))
             flips[draw, here] = (swapped >= 0.5) != (before[here] >= 0.5)
             # other lungs on this background: the composite of the partner, seen from this radiograph
             lungs[draw, here] = np.abs(scored(other[here], here) - before[here])
@@ -84,30 +92,32 @@ class Probe:
             return bootstrap_by_patient(group.patients, values.mean(axis=0), generator=generator)
 
         estimate, control = mean(background), mean(lungs)
+        share = _share(background.mean(axis=0), lungs.mean(axis=0))
         return Outcome(
             estimate,
             reference=0.0,
             control=control,
             sentence=_sentence(network.name, group.name, estimate, control),
             void_when="The masks miss lung, which then is swapped as background; or the seam itself is read.",
-            reliance=_share(group.patients, background.mean(axis=0), lungs.mean(axis=0), generator),
+            reliance=bootstrap_by_patient(group.patients, share, generator=generator),
+            of_rows=share,
+            exhibits=tuple(one for _, one in sorted(swaps, key=lambda pair: -pair[0])[:SHOWN]),
             details={"background of the same class": mean(same), "scores that cross 0.5": mean(flips)},
         )
 
 
-def _share(patients: list[str], background: Array, lungs: Array, generator: np.random.Generator) -> Estimate:
-    """Mean change by the background over the sum of both mean changes."""
+def _share(background: Array, lungs: Array) -> Statistic:
+    """Mean change by the background over the sum of both mean changes, of the rows where both have an answer."""
     both = np.isfinite(background) & np.isfinite(lungs)
-    a, b = mean_of(background[both]), mean_of(lungs[both])
+    changes = np.where(both, [background, lungs], 0.0).T
 
-    def compute(weights: Floats) -> Floats:
-        first, second = a.compute(weights), b.compute(weights)
+    def compute(weights: Weights) -> Floats:
+        first, second = (weights @ changes).T
         share = np.full(len(weights), np.nan)
-        np.divide(first, first + second, out=share, where=first + second > 1e-9)
+        np.divide(first, first + second, out=share, where=first + second > 1e-9 * np.maximum(weights @ both, 1))
         return share
 
-    kept = [patient for patient, is_kept in zip(patients, both, strict=True) if is_kept]
-    return bootstrap_by_patient(kept, Statistic(compute, int(both.sum())), generator=generator)
+    return Statistic(compute, len(both))
 
 
 def _sentence(name: str, place: str, estimate: Estimate, control: Estimate) -> str:

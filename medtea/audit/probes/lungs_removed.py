@@ -12,7 +12,8 @@ from medtea.audit.changes import Fill, dilated, filled
 from medtea.audit.learned import auroc_by_patient
 from medtea.audit.probes.probe import Array, AuditedGroup, AuditedNetwork, Need, Outcome
 from medtea.core.settings import StrictSettings
-from medtea.metrics.estimates import Estimate
+from medtea.metrics.classification import NO_ANSWER
+from medtea.metrics.estimates import Estimate, without_interval
 from medtea.metrics.intervals import bootstrap_by_patient
 from medtea.metrics.weighted import Floats, Statistic, auroc_of
 
@@ -73,18 +74,23 @@ class Probe:
             f"AUROC, filled by {fill}": auroc_by_patient(group.patients, group.labels, scores)
             for fill, scores in list(left.items())[1:]
         }
-        details["rank kept"] = bootstrap_by_patient(
-            group.patients, _rank_correlation(first, whole), generator=generator
-        )
+        kept = bootstrap_by_patient(group.patients, _rank_correlation(first, whole), generator=generator)
+        details["rank kept"] = kept
+        said = f"AUROC at {group.name} {_verdict(estimate)}."
+        reliance, share = without_interval(NO_ANSWER, n=0, n_patients=0), None
+        if group.is_labelled:
+            share = _share_left(group.labels, first, whole, control)
+            reliance = bootstrap_by_patient(group.patients, share, generator=generator)
+        elif kept.answered:
+            said = f"scores at {group.name} keep their rank by {kept.value:.2f}; without labels no AUROC is known."
         return Outcome(
             estimate,
             reference=0.5,
             control=control,
-            sentence=f"With the lungs removed, {network.name}'s AUROC at {group.name} {_verdict(estimate)}.",
+            sentence=f"With the lungs removed, {network.name}'s {said}",
             void_when="The masks miss lung, so that disease is left to see; or the blank's shape tells the class.",
-            reliance=bootstrap_by_patient(
-                group.patients, _share_left(group.labels, first, whole, control), generator=generator
-            ),
+            reliance=reliance,
+            of_rows=share,
             details=details,
         )
 

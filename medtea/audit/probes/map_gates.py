@@ -27,11 +27,16 @@ class Settings(StrictSettings):
         radiographs: At most this many are used.
         most_alike: Maps of a network with random weights that are more alike than this void the heatmap probes.
         largest_gap: So do maps that, with what biases absorb, miss the logit by more than this share of it.
+        noise: Standard deviation of the faint noise under which maps are made twice, in grey values.
+        least_repeatable: Maps that are less alike than this under two draws of that noise void the probes as well. 0:
+            only if they have nothing in common; no better number has been measured.
     """
 
     radiographs: int = Bound(48, ge=1)
     most_alike: float = Bound(0.5, gt=0, le=1)
     largest_gap: float = Bound(0.01, gt=0)
+    noise: float = Bound(0.01, gt=0)
+    least_repeatable: float = Bound(0.0, ge=0, lt=1)
 
 
 class Probe:
@@ -39,10 +44,11 @@ class Probe:
 
     1: the maps show the radiograph's edges, not what the network learned (Adebayo et al., NeurIPS 2018, cascading
     randomisation from the last layer to the first: details give the way there). Control: the map itself, 1. Details:
-    the largest share of a logit that the map and all that biases absorbed miss (conservation). When a gate fails, the
-    answers of all probes that read heatmaps are void. It fails networks that read a planted mark more often than clean
-    ones (docs/audit_validity.md), so that it voids most where most is to be found. What another training run of the
-    same network would show needs a second seed, and is asked by the comparison of runs.
+    the share of a logit that the map and all that biases absorbed miss (conservation); how alike two maps are that are
+    made under two draws of faint noise (repeatability: what no eye can see must not move the map). When a gate fails,
+    the answers of all probes that read heatmaps are void. Another training run of the same network is another network:
+    give it to the audit beside this one. The gate fails networks that read a planted mark more often than clean ones
+    (docs/audit_validity.md), so that it voids most where most is to be found.
     """
 
     question: ClassVar[str] = "Do the heatmaps depend on what the network learned?"
@@ -54,8 +60,8 @@ class Probe:
 
     @property
     def cost(self) -> float:
-        """Three depths of randomisation, and one map with its biases."""
-        return 4 * HEATMAP_COST
+        """Three depths of randomisation, one map with its biases, and two under noise."""
+        return 6 * HEATMAP_COST
 
     def ask(self, network: AuditedNetwork, group: AuditedGroup, generator: np.random.Generator) -> Outcome:
         """The mean correlation after all weights were drawn anew."""
@@ -68,18 +74,26 @@ class Probe:
         }
         estimate = list(found.values())[-1]
         gap = bootstrap_by_patient(patients, self._gaps(network, group, kept), generator=generator)
+        twice = [self._under_noise(network, group, kept, generator) for _ in range(2)]
+        repeated = bootstrap_by_patient(patients, _alike(*twice), generator=generator)
         reasons = []
         if estimate.answered and estimate.value > self._settings.most_alike:
             reasons.append("heatmaps hardly change when all weights are drawn anew")
         if gap.answered and gap.value > self._settings.largest_gap:
             reasons.append("heatmaps do not sum to the logit")
+        if repeated.answered and repeated.value <= self._settings.least_repeatable:
+            reasons.append("heatmaps change under noise that cannot be seen")
         return Outcome(
             estimate,
             reference=0.0,
             control=None,
             sentence=_sentence(network.name, group.name, estimate, reasons),
             void_when="There are too few radiographs to tell.",
-            details={**dict(list(found.items())[:-1]), "share of the logit that is missed": gap},
+            details={
+                **dict(list(found.items())[:-1]),
+                "share of the logit that is missed": gap,
+                "alike under faint noise": repeated,
+            },
             is_void=" and ".join(reasons),
         )
 
@@ -88,9 +102,7 @@ class Probe:
     ) -> dict[str, Array]:
         """Maps after the last third, two thirds and all of the layers were drawn anew, in this order."""
         twin = copy.deepcopy(network.network).eval()
-        layers = [
-            m for m in twin.modules() if hasattr(m, "reset_parameters") and next(m.parameters(False), None) is not None
-        ]
+        layers = [m for m in twin.modules() if next(m.parameters(False), None) is not None]
         example = torch.zeros(1, 1, *group.radiographs.shape[1:], device=network.device)
         heatmaps = HeatmapPass(twin, example)
         masks = group.lung_masks if network.sees_lungs_only else None
@@ -104,6 +116,14 @@ class Probe:
                 done = min(done, upto)
                 found[name] = predict_heatmaps(twin, group.radiographs, kept, masks=masks, heatmaps=heatmaps)
         return found
+
+    def _under_noise(
+        self, network: AuditedNetwork, group: AuditedGroup, kept: Array, generator: np.random.Generator
+    ) -> Array:
+        """Maps of the radiographs with noise of their own."""
+        pictures = group.radiographs[kept]
+        noise = self._settings.noise * generator.standard_normal(pictures.shape).astype(np.float32)
+        return network.heatmaps(np.clip(pictures + noise, 0, 1), group.lung_masks[kept])
 
     def _gaps(self, network: AuditedNetwork, group: AuditedGroup, kept: Array) -> Array:
         """|logit - map - biases| / |logit| of each radiograph; NaN where biases cannot be followed."""

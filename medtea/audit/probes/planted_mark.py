@@ -90,6 +90,7 @@ class Probe:
 
         with_mark, without_letter = scored(False), scored(True)
         marked, scattered = (np.max([change(one) for one in all_], axis=0) for all_ in (with_mark, without_letter))
+        in_deviations = [_in_deviations(before, all_) for all_ in (with_mark, without_letter)]
         estimate = bootstrap_by_patient(group.patients, marked, generator=generator)
         control = bootstrap_by_patient(group.patients, scattered, generator=generator)
         beyond = paired_difference(group.patients, marked, scattered, generator=generator)
@@ -106,12 +107,8 @@ class Probe:
             control=control,
             sentence=sentence,
             void_when="The marks already stand on the radiographs in the same place.",
-            reliance=paired_difference(
-                group.patients,
-                _in_deviations(before, with_mark),
-                _in_deviations(before, without_letter),
-                generator=generator,
-            ),
+            reliance=paired_difference(group.patients, *in_deviations, generator=generator),
+            of_rows=in_deviations[0] - in_deviations[1],
             details={
                 name: bootstrap_by_patient(
                     group.patients, change(network.scores(pictures, group.lung_masks)), generator=generator

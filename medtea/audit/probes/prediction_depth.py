@@ -46,7 +46,7 @@ class Probe:
     """
 
     question: ClassVar[str] = "Is the answer made earlier when a mark is there?"
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.LUNG_MASKS})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.LUNG_MASKS, Need.LAYERS})
     cost: ClassVar[float] = 3.0
 
     def __init__(self, settings: Settings) -> None:

@@ -11,8 +11,40 @@ from pydantic import BaseModel
 
 from medtea.audit.asked import Array, AuditedGroup, AuditedNetwork, Need
 from medtea.metrics.estimates import Estimate
+from medtea.metrics.weighted import Statistic
 
-__all__ = ["Array", "AuditedGroup", "AuditedNetwork", "Need", "Outcome", "Probe", "ProbeOfSeveral"]
+__all__ = ["Array", "AuditedGroup", "AuditedNetwork", "Exhibit", "Need", "Outcome", "Probe", "ProbeOfSeveral"]
+
+
+SHOWN = 3
+"""Radiographs that an answer shows, at most."""
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A radiograph on which an answer shows most, for the page.
+
+    Attributes:
+        row: Of the group.
+        note: What came of it, with its number.
+        changed: As the network was shown it, (height, width); None: as it is.
+        heatmap: Signed relevance, same shape, if it is about that.
+        marked: Pixels to point at, Boolean, same shape.
+        partner: Another row of which something is in `changed`.
+    """
+
+    row: int
+    note: str
+    changed: Array | None = None
+    heatmap: Array | None = None
+    marked: Array | None = None
+    partner: int | None = None
+
+
+def largest(values: Array, count: int = SHOWN) -> list[int]:
+    """The rows of the largest values, in falling order; rows without an answer are none of them."""
+    order = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")[:count]
+    return [int(row) for row in order if np.isfinite(values[row])]
 
 
 @dataclass(frozen=True)
@@ -27,6 +59,9 @@ class Outcome:
         void_when: What would make it worthless.
         reliance: What a policy sets its threshold on: the more, the more the network relies on what it should not.
             None: the probe's number itself; a probe that only describes has no threshold in any policy.
+        of_rows: What `judged` is computed from on the group's rows, values or a statistic, by which networks are
+            compared on the same radiographs; None: this answer is not compared.
+        exhibits: Radiographs on which it shows most, at most SHOWN.
         details: Further numbers by name: a dose, a fill, a dilation.
         is_void: Why this very answer is worthless; empty if it is not.
     """
@@ -37,6 +72,8 @@ class Outcome:
     sentence: str
     void_when: str
     reliance: Estimate | None = None
+    of_rows: Statistic | Array | None = field(default=None, repr=False)
+    exhibits: tuple[Exhibit, ...] = ()
     details: Mapping[str, Estimate] = field(default_factory=dict)
     is_void: str = ""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medtea.report.blocks import Alert, Block, Fold, Heading, Points, Text
-from medtea.report.contents import Contents
-from medtea.report.tables import detail_table, outcome_table, skipped_table, verdict_table
+from medtea.report.blocks import Alert, Block, Fold, Gallery, Heading, Numbers, Points, Text
+from medtea.report.contents import Contents, Exhibit
+from medtea.report.figures import exhibition, panels_svg
+from medtea.report.tables import compared_table, detail_table, outcome_table, skipped_table, verdict_table
 from medtea.report.words import void
 
 TITLE = "Audit: does it take shortcuts?"
@@ -26,6 +27,18 @@ def blocks(contents: Contents) -> Sequence[Block]:
                 small=True,
             ),
         ]
+    compared = compared_table(contents.audited)
+    if compared.rows:
+        made += [
+            Heading("Networks side by side"),
+            compared,
+            Text(
+                "What the policy judges of the first network less the same of the other, on the same radiographs, with "
+                "an interval by patient. Above 0 the first relies more on what is not lung. "
+                "Not computed: an answer of the two is void, or is not one number for each radiograph.",
+                small=True,
+            ),
+        ]
     for probe in dict.fromkeys(outcome.probe for outcome in contents.outcomes):
         made += _of_probe(probe, contents)
     skipped = skipped_table(contents.audited)
@@ -34,12 +47,35 @@ def blocks(contents: Contents) -> Sequence[Block]:
     return made
 
 
+SHOWN = {
+    "background_relevance": "The radiographs on which it looked away most",
+    "background_swap": "The swaps that changed the score most",
+    "artefact_erase": "The marks whose erasure changed the score most",
+}
+
+
+def _gallery(probe: str, shown: Sequence[Exhibit]) -> Gallery:
+    rows = exhibition(shown)
+    numbers = tuple((row.title, panel.title, panel.note) for row in rows for panel in row.panels)
+    return Gallery(
+        f"shown_{probe}",
+        SHOWN.get(probe, "The radiographs on which it shows most"),
+        rows,
+        panels_svg(rows),
+        Numbers(("network", "radiograph", "note"), numbers),
+        fades=False,
+    )
+
+
 def _of_probe(probe: str, contents: Contents) -> list[Block]:
     mine = [outcome for outcome in contents.outcomes if outcome.probe == probe]
     table = outcome_table(probe, contents.outcomes)
     made: list[Block] = [Heading(contents.questions.get(probe) or table.caption)]
     made += [Alert(f"{o.method} at {o.group}: void, since {o.void}.") for o in mine if o.void]
     made += [table, *(Text(f"Worthless if: {condition}", small=True) for condition in void(contents.outcomes, probe))]
+    shown = [one for one in contents.exhibits if one.probe == probe]
+    if shown:
+        made.append(Fold(SHOWN.get(probe, "The radiographs on which it shows most"), (_gallery(probe, shown),)))
     details = detail_table(probe, contents.outcomes)
     if details.rows:
         made.append(Fold("More numbers", (details,)))

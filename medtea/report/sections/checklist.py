@@ -11,8 +11,9 @@ from medtea.report.tables import Cell, Column, Table
 TITLE = "Checklist: TRIPOD+AI and CLAIM 2024"
 PLACE = 910
 YOURS = "to be filled in by you"
-# topic in our words, item of TRIPOD+AI (Collins et al., BMJ 385, 2024), item of CLAIM (Tejani et al., Radiol. AI 6,
-# 2024), and the sections that answer it: the first that a run has is named
+# topic in our words, item of TRIPOD+AI (Collins et al., BMJ 385, 2024; compared with its checklist of 11 January 2024),
+# item of CLAIM (Tejani et al., Radiol. AI 6, 2024; not compared but for 43 and 44), and the sections that answer it:
+# the first that a run has is named
 ITEMS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("title and abstract", "1, 2", "1, 2", ()),
     ("clinical background, intended users, inequalities", "3", "3", ()),
@@ -20,7 +21,7 @@ ITEMS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("prospective or retrospective; where the data come from", "5a", "5, 7", ()),
     ("dates of recruitment", "5b", "7", ()),
     ("setting, eligibility, treatments", "6", "8", ()),
-    ("preparation of images", "7", "9", ("provenance",)),
+    ("preparation of images", "7, 12b", "9", ("provenance",)),
     ("subsets taken from a larger collection", "7", "10", ("flow",)),
     ("removal of identities", "", "11", ("provenance",)),
     ("how images were taken", "9", "13", ("cohort",)),
@@ -76,7 +77,8 @@ def blocks(contents: Contents) -> Sequence[Block]:
         Text(
             f"{len(rows) - yours} of {len(rows)} topics have a section here; {yours} only you can write about. A "
             "section gives the facts of this run; whether they satisfy the item is for you to judge. Topics are in our "
-            "words and items by number: the guidelines themselves say what each asks for."
+            "words and items by number: the guidelines themselves say what each asks for. The numbers of TRIPOD+AI are "
+            "those of its checklist of 11 January 2024; those of CLAIM are to be checked before you cite them."
         ),
         Fold("All items", (Table("Where each item is answered", columns, tuple(rows)),)),
     ]

@@ -34,4 +34,8 @@ def opened(settings: Settings, path: Path, device: torch.device) -> Opened:  # n
     values = [node.meta["val"] for node in program.graph.nodes if node.name == inputs[0]]
     takes = tuple(side if isinstance(side, int) else None for side in values[0].shape) if values else ANY
     network = program.module()
-    return Opened(lambda images: network(images.cpu()), takes)
+    if takes[0] is None:
+        return Opened(lambda images: network(images.cpu()), takes, network=network)
+    return Opened(
+        lambda images: network(images.cpu()), takes, why_closed="It was exported for batches of one size alone."
+    )

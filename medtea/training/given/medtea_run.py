@@ -40,7 +40,7 @@ def opened(settings: Settings, path: Path, device: torch.device) -> Opened:
     network = load_classifier(artefact, device)
     looks_at = frozenset(map(Field, card["sees_at_inference"]))
     channels = card["shape"]["channels"]
-    return Opened(lambda images: network(images.to(device)), (None, channels, None, None), looks_at)
+    return Opened(lambda images: network(images.to(device)), (None, channels, None, None), looks_at, network)
 
 
 def _artefact(path: Path) -> StudentArtefact | TeacherArtefact:

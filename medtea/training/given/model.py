@@ -15,13 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field as Bound
 from pydantic import field_validator, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from medtea.core.errors import ConfigError
 from medtea.core.names import Field
 from medtea.core.settings import StrictSettings
 
-WHERE = "evaluate.models"
 ANY = (None, None, None, None)
 
 
@@ -85,7 +84,7 @@ class Settings(StrictSettings):
     @property
     def place(self) -> str:
         """What messages call it."""
-        return f"{WHERE}: '{self.name}'"
+        return f"The model '{self.name}'"
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,15 @@ class Opened:
             array, or several in a list or by name.
         takes: Sizes that its input must have, None where any will do.
         looks_at: What it is shown: a medtea teacher may need the lung mask, all others see the radiograph.
+        network: The same as a module whose layers and gradients can be had, None where there are scores alone.
+        why_closed: Why there is none.
     """
 
     answer: Callable[[Tensor], Any]
     takes: tuple[int | None, ...] = ANY
     looks_at: frozenset[Field] = frozenset({Field.RADIOGRAPH})
+    network: nn.Module | None = None
+    why_closed: str = ""
 
 
 def asked_to_trust(settings: Settings, what: str) -> None:

@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 from monai.networks import nets
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from medtea.core.errors import ConfigError
@@ -21,7 +19,7 @@ from medtea.core.settings import read_yaml
 from medtea.core.work import digest_of, digest_of_file
 from medtea.training.given import torchscript
 from medtea.training.given.model import ANY, Opened, Settings
-from medtea.training.programs import CONVERT
+from medtea.training.programs import CONVERT, opened_weights
 
 CONFIGS = tuple(f"configs/{name}.{kind}" for name in ("inference", "train") for kind in ("json", "yaml", "yml"))
 WEIGHTS = ("models/model.safetensors", "models/model.pt", "models/model.ts")
@@ -58,7 +56,7 @@ def opened(settings: Settings, path: Path, device: torch.device) -> Opened:
     network.to(device).eval()
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     takes = ANY if first is None else (None, first.in_channels, None, None)
-    return Opened(lambda images: network(images.to(device)), takes)
+    return Opened(lambda images: network(images.to(device)), takes, network=network)
 
 
 def _network(settings: Settings, path: Path) -> nn.Module:
@@ -92,17 +90,7 @@ def _plain(settings: Settings, value: Any, config: Mapping[str, Any]) -> Any:
 
 
 def _weights(settings: Settings, file: Path) -> Mapping[str, torch.Tensor]:
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        found: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"{settings.place}: the bundle's weights cannot be read ({type(error).__name__}).") from error
-    except Exception as error:  # an unpickler's own errors, of many kinds
-        raise ConfigError(
-            f"{settings.place}: the bundle's weights are a pickle that holds more than tensors, or are damaged "
-            f"({type(error).__name__}). To open a pickle can run any program, so it is refused. {CONVERT}"
-        ) from error
+    found = opened_weights(file, f"{settings.place}: the bundle's weights")
     for key in ("model", "state_dict"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]

@@ -45,4 +45,5 @@ def opened(settings: Settings, path: Path, device: torch.device) -> Opened:  # n
         values = images.cpu().to(ROW_TYPES[given.type]).numpy()
         return dict(zip(outputs, session.run(None, {given.name: values}), strict=True))
 
-    return Opened(answer, tuple(side if isinstance(side, int) else None for side in given.shape))
+    takes = tuple(side if isinstance(side, int) else None for side in given.shape)
+    return Opened(answer, takes, why_closed="An ONNX file's runtime gives scores alone.")

@@ -26,4 +26,6 @@ def opened(settings: Settings, path: Path, device: torch.device) -> Opened:
         network = torch.jit.load(path, map_location=device).eval()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise ConfigError(f"{settings.place}: the TorchScript file is damaged or of a newer torch.") from error
-    return Opened(lambda images: network(images.to(device)))
+    return Opened(
+        lambda images: network(images.to(device)), why_closed="torch.export takes no TorchScript program apart."
+    )
