@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import audit
 import inference
 import ingest
 import loader
@@ -36,6 +37,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "ingest": ingest.rows,
     "report": report.rows,
     "report_page": report_page.rows,
+    "audit": audit.rows,
 }
 UNMEASURED = "Not measured yet."
 

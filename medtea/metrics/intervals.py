@@ -207,14 +207,22 @@ def _patients_and_strata(
     groups: Sequence[Group],
 ) -> tuple[int, list[NDArray[np.int64]], list[NDArray[np.int64]]]:
     # Number of distinct patients; for each group the patient number of each row; and the patients who occur in the
-    # same groups, together. Sorted names, so that the order of the rows does not matter.
-    names = [np.asarray(group.patients, dtype=str) for group in groups]
-    everyone, inverse = np.unique(np.concatenate(names), return_inverse=True)
-    places = np.split(inverse, np.cumsum([name.size for name in names])[:-1])
+    # same groups, together. Sorted names, so that the order of the rows does not matter. Methods at one hospital have
+    # the same rows: those are looked at once.
+    distinct: list[list[str]] = []
+    which = []
+    for group in groups:
+        names = list(group.patients)
+        which.append(next((place for place, one in enumerate(distinct) if one == names), len(distinct)))
+        if which[-1] == len(distinct):
+            distinct.append(names)
+    everyone, inverse = np.unique(np.concatenate([np.asarray(one, dtype=str) for one in distinct]), return_inverse=True)
+    places = np.split(inverse, np.cumsum([len(one) for one in distinct])[:-1])
     membership = np.stack([np.isin(np.arange(everyone.size), place) for place in places], axis=1)
     _, stratum = np.unique(membership, axis=0, return_inverse=True)
     flat = stratum.reshape(-1)
-    return everyone.size, places, [np.flatnonzero(flat == one) for one in range(int(flat.max(initial=-1)) + 1)]
+    strata = [np.flatnonzero(flat == one) for one in range(int(flat.max(initial=-1)) + 1)]
+    return everyone.size, [places[one] for one in which], strata
 
 
 def _drawn_counts(

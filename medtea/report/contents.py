@@ -258,6 +258,11 @@ class Contents:
     anchors: Mapping[str, str] = field(default_factory=dict)
 
 
+def is_audit_alone(contents: Contents) -> bool:
+    """Whether networks were asked for shortcuts and not evaluated: what is said of AUROCs has then nothing to say."""
+    return not contents.metrics.names and bool(contents.audited.get("verdicts"))
+
+
 def read_metrics(written: Mapping[str, Any]) -> Metrics:
     """The metrics.json of evaluate.
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from medtea.metrics.estimates import Estimate
-from medtea.report.contents import Contents, Gap, Metrics, Outcome, Score
+from medtea.report.contents import Contents, Gap, Metrics, Outcome, Score, is_audit_alone
 from medtea.report.seeds_tables import Record, in_digits
 from medtea.report.tables import listed
 
@@ -49,7 +49,8 @@ def seeds_findings(record: Record) -> list[str]:
 def limits(contents: Contents) -> list[str]:
     """What the numbers cannot say, and what was left out."""
     metrics = contents.metrics
-    sentences = [_how_many_hospitals(metrics), *_few(metrics), *_left_out(metrics), *_masks(contents)]
+    hospitals = [] if is_audit_alone(contents) else [_how_many_hospitals(metrics)]
+    sentences = [*hospitals, *_few(metrics), *_left_out(metrics), *_masks(contents)]
     sentences += [*_zero_width(metrics), *_of_data(contents)]
     compared = len(metrics.gaps) + len(metrics.differences_to_erm)
     if compared > 1:

@@ -63,6 +63,7 @@ def run(work: Work, settings: Settings, index: IndexArtefact, masks: str) -> Lun
         radiographs = read_array(index.radiographs)
         if other is None:
             found, used = np.asarray(given), settings
+            table = table.assign(has_mask=False)  # a mask is not compared with itself
         else:
             found, used = other.probabilities(radiographs, work.device), other.settings
         _leave(work, stage, lungs, table, checked(found, used, table, radiographs, given, clean=other is not None))

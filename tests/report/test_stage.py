@@ -72,16 +72,22 @@ def test_page_table_and_figures_are_left(work: Work) -> None:
         assert tree[0].text, "with a title"
 
 
-def test_figures_are_logged_with_page_and_table(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    logged: list[str] = []
-    monkeypatch.setattr(work.tracker, "artefact", lambda path: logged.append(path.name))
-    report(work, stages(work))
-    assert logged == ["report.html", "report.md", "report.json", "figures"]
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReportArtefact, dict[str, Any], list[str]]:
+    """A report without pictures, what it was made from, and the names of what was logged."""
+    work, logged = silent_work(tmp_path_factory.mktemp("plain")), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work.tracker, "artefact", lambda path: logged.append(path.name))
+        artefacts = stages(work)
+        return report(work, artefacts), artefacts, logged
 
 
-def test_without_pictures_there_is_no_montage(work: Work) -> None:
-    artefact = report(work, stages(work))
-    stems = {path.stem for path in artefact.figures.iterdir()}
+def test_figures_are_logged_with_page_and_table(plain: tuple[ReportArtefact, dict[str, Any], list[str]]) -> None:
+    assert plain[2] == ["report.html", "report.md", "report.json", "figures"]
+
+
+def test_without_pictures_there_is_no_montage(plain: tuple[ReportArtefact, dict[str, Any], list[str]]) -> None:
+    stems = {path.stem for path in plain[0].figures.iterdir()}
     assert {"forest", "slope", "failures"} <= stems
     assert not [stem for stem in stems if stem.startswith(("montage", "mean_maps"))]
 
@@ -93,10 +99,11 @@ def test_a_finished_report_is_written_again_only_for_new_words(work: Work) -> No
     assert report(work, artefacts, title="Another").page.stat().st_mtime_ns != first
 
 
-def test_the_digests_of_what_was_read_stand_on_the_page(work: Work) -> None:
-    artefacts = stages(work)
-    table = report(work, artefacts).markdown.read_text()
-    for artefact in artefacts.values():
+def test_the_digests_of_what_was_read_stand_on_the_page(
+    plain: tuple[ReportArtefact, dict[str, Any], list[str]],
+) -> None:
+    table = plain[0].markdown.read_text()
+    for artefact in plain[1].values():
         assert f"- digest of {artefact.folder.name}: {artefact.digest[:16]}" in table
 
 

@@ -51,6 +51,7 @@ def test_given_masks_are_used_as_they_are_and_a_radiograph_without_one_is_left_o
     assert found is not None
     assert read_plausible(found).tolist() == [True] * 10 + [False] * 14
     assert (read_array(found.lung_masks)[:10] == lungs()).all()
+    assert pd.read_csv(found.masks)["dice"].isna().all(), "a mask is not compared with itself"
     assert set(pd.read_csv(found.masks)["reason"].dropna()) == {"no lung was found"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medtea.report.blocks import Block, Fold, Text
-from medtea.report.contents import Contents
+from medtea.report.contents import Contents, is_audit_alone
 from medtea.report.tables import Cell, Column, Table
 
 TITLE = "Checklist: TRIPOD+AI and CLAIM 2024"
@@ -65,6 +65,8 @@ ITEMS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 
 def blocks(contents: Contents) -> Sequence[Block]:
     """Each item with the section that answers it in this report."""
+    if is_audit_alone(contents):
+        return []
     there = contents.anchors
     rows = []
     for topic, tripod, claim, answered in ITEMS:

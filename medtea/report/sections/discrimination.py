@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from medtea.report.blocks import Beside, Block, Fold, Numbers, Plot, Text
-from medtea.report.contents import RATES, Contents, Metrics
+from medtea.report.contents import RATES, Contents, Metrics, is_audit_alone
 from medtea.report.figures import forest_plot, slope_plot
 from medtea.report.tables import difference_table, in_words, listed, operating_table
 
@@ -16,6 +16,8 @@ PLACE = 200
 
 def blocks(contents: Contents) -> Sequence[Block]:
     """The figures, paired differences, and the operating point."""
+    if is_audit_alone(contents):
+        return []
     metrics = contents.metrics
     numbers = _numbers(metrics)
     forest = Plot("forest", "AUROC with its 95 % interval, per group.", forest_plot(metrics), numbers)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from medtea.core.names import Role
 from medtea.report.blocks import Block, Text
-from medtea.report.contents import Contents
+from medtea.report.contents import Contents, is_audit_alone
 from medtea.report.hospitals import TAGS, learned_from, tested_on
 from medtea.report.tables import Cell, Column, Table, flow_table, refused_table
 
@@ -24,7 +24,8 @@ def blocks(contents: Contents) -> Sequence[Block]:
     refused = refused_table(contents.refused)
     if contents.flow.empty and not refused.rows:
         return []
-    steps = steps_table(contents) if len(contents.table) else flow_table(contents.flow)
+    counts_steps = len(contents.table) and not is_audit_alone(contents)
+    steps = steps_table(contents) if counts_steps else flow_table(contents.flow)
     reasons: list[Block] = [refused] if refused.rows else [Text("No file was refused.", small=True)]
     return [
         steps,

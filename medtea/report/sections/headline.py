@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medtea.report.blocks import Block, Text
-from medtea.report.contents import Contents
+from medtea.report.contents import Contents, is_audit_alone
 from medtea.report.tables import main_table
 
 TITLE = "Result"
@@ -14,6 +14,8 @@ PLACE = 20
 
 def blocks(contents: Contents) -> Sequence[Block]:
     """The main table, and how to read it."""
+    if is_audit_alone(contents):
+        return []
     relevance = (
         " Compare the relevance outside the lungs with the area share, which it would equal if relevance lay evenly "
         "over the radiograph."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medtea.report.blocks import Block, Text
-from medtea.report.contents import Contents
+from medtea.report.contents import Contents, is_audit_alone
 from medtea.report.tables import method_table
 
 TITLE = "Methods"
@@ -22,5 +22,7 @@ GIVEN = (
 
 def blocks(contents: Contents) -> Sequence[Block]:
     """One row per method."""
+    if is_audit_alone(contents):
+        return []
     words = GIVEN if contents.metrics.are_given else TRAINED
     return [method_table(contents.metrics), Text(words, small=True)]

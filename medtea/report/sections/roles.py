@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from medtea.core.names import Role
 from medtea.report.blocks import Block, Points
-from medtea.report.contents import Contents
+from medtea.report.contents import Contents, is_audit_alone
 from medtea.report.hospitals import FOR_WHAT, TAGS, roles_of
 from medtea.report.tables import Cell, Column, Table, listed
 
@@ -16,6 +16,8 @@ PLACE = 130
 
 def blocks(contents: Contents) -> Sequence[Block]:
     """A row per hospital; how epochs and thresholds were chosen."""
+    if is_audit_alone(contents):
+        return []
     groups = contents.metrics.groups
     known = roles_of(contents.table)
     roles = known or {name: {"iid": Role.TRAIN, "ood": Role.EXTERNAL}.get(role, "") for name, role in groups.items()}

@@ -8,7 +8,7 @@ import pandas as pd
 
 from medtea.core.names import Split
 from medtea.report.blocks import Alert, Block, Text
-from medtea.report.contents import Contents
+from medtea.report.contents import Contents, is_audit_alone
 from medtea.report.hospitals import hospital_columns, learned_from, roles_of
 from medtea.report.tables import Cell, Column, Table
 
@@ -19,6 +19,8 @@ SPLITS = {Split.TRAIN: "training", Split.VALIDATION: "validation", Split.TEST: "
 
 def blocks(contents: Contents) -> Sequence[Block]:
     """What was counted on this run's index; nothing without one."""
+    if is_audit_alone(contents):
+        return []
     table = contents.table
     roles = roles_of(table)
     if not roles:
