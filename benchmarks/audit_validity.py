@@ -1,6 +1,6 @@
 """Train networks whose reliance on a mark is known, and audit each as its user would: see docs/audit_validity.md.
 
-    python benchmarks/audit_validity.py --processes 2                 # an hour on two cores; goes on where it was
+    python benchmarks/audit_validity.py --processes 2                 # an hour or two on two cores; resumes
     python benchmarks/audit_validity.py --only phantom --seeds 0,1    # a part
     python benchmarks/audit_validity.py --quick --only phantom        # seconds, to see that it works
     python docs/write_audit_validity.py                               # then the page, thresholds and tables
