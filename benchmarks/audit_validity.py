@@ -1,14 +1,15 @@
 """Train networks whose reliance on a mark is known, and audit each as its user would: see docs/audit_validity.md.
 
-    python benchmarks/audit_validity.py --processes 2                 # an hour on two cores; goes on where it was
+    python benchmarks/audit_validity.py --processes 2                 # an hour or two on two cores; resumes
     python benchmarks/audit_validity.py --only phantom --seeds 0,1    # a part
     python benchmarks/audit_validity.py --quick --only phantom        # seconds, to see that it works
     python docs/write_audit_validity.py                               # then the page, thresholds and tables
 
-A unit is one network: data (phantoms, or Kermany's radiographs below MEDTEA_DATA) x mark (none, a letter, noise) x how
-often the mark names the label x seed. Each leaves one JSON: what the network does where the mark follows the label, is
-absent and is reversed, and every answer of every probe on held-out patients of the same scanner, with its interval. No
-threshold enters: verdicts are made of these numbers afterwards.
+A unit is one network: data (phantoms; Kermany's radiographs below MEDTEA_DATA, as they are or each patient's lungs on
+another's background) x mark (none, a letter, noise) x how often the mark names the label x seed. Each leaves one JSON:
+what the network does where the mark follows the label, is absent and is reversed, and every answer of every probe on
+held-out patients of the same scanner, with its interval. No threshold enters: verdicts are made of these numbers
+afterwards.
 """
 
 from __future__ import annotations
@@ -29,18 +30,19 @@ from torch import nn
 from medtea.audit import probes
 from medtea.audit.asked import AuditedGroup, AuditedNetwork, Need
 from medtea.audit.asking import Answer, ask_all
+from medtea.audit.changes import dilated, imputed
 from medtea.audit.policy import Policy
 from medtea.core import bay
 from medtea.core.errors import MedteaError
 from medtea.core.names import IndexArtefact, LungsArtefact, Role, Split
 from medtea.core.progress import track
 from medtea.core.seeds import named_seed, numpy_generator
-from medtea.core.settings import parse
+from medtea.core.settings import StrictSettings, parse
 from medtea.core.tracking import NullTracker
-from medtea.core.work import Work, provenance, read_array, read_json, read_weights, write_json
+from medtea.core.work import Work, provenance, read_array, read_json, read_weights, write_array, write_json, write_text
 from medtea.data.augment import AugmentSettings
 from medtea.data.bank import bank_fields, make_bank
-from medtea.data.index import Parts, label_fields, read_index, rows
+from medtea.data.index import Parts, label_fields, read_index, rows, write_index
 from medtea.data.loader import Loader
 from medtea.distil.methods import erm
 from medtea.distil.methods.method import Context
@@ -60,17 +62,22 @@ from medtea.training.predict import predict_logits, predict_masks
 Array = np.ndarray[Any, Any]
 FOLDER = Path("runs/audit_validity")
 NETWORK = "small_resnet"
-NONE, LETTER, NOISE = "none", "letter", "noise"
+NONE, LETTER, NOISE, KNOWN = "none", "letter", "noise", "known"
 MARKS = {
     # other letters, another corner and another size than those that the probe planted_mark stamps: an auditor does not
     # know what a scanner writes
-    LETTER: {"kind": "localised", "positive": "S", "negative": "V", "corner": "bottom left", "height": 0.14},
+    LETTER: {"kind": "localised", "positive": "S", "negative": "V", "corner": "bottom left"},
     NOISE: {"kind": "diffuse", "noise": 0.08},
+    # the very letters that planted_mark stamps, where it stamps them
+    KNOWN: {"kind": "localised", "positive": "R", "negative": "L", "corner": "top right", "height": 1 / 6},
 }
+HEIGHTS = {"phantom": 0.14, "shuffled": 0.2, "kermany": 0.14}
+"""Of the letter, by data: the small one is hardly learned from Kermany's radiographs in so few steps."""
 AGREEMENTS = (0.5, 0.8, 0.95, 1.0)
 """How often the mark names the label; without a mark there is none."""
 HERE, ELSEWHERE = "this scanner", "another scanner, no mark"
-SEEDS = (("phantom", (0, 1, 2)), ("kermany", (0, 1, 2)), ("phantom", (3, 4, 5, 6, 7)))
+PHANTOM, SHUFFLED, KERMANY = "phantom", "shuffled", "kermany"
+SEEDS = ((PHANTOM, (0, 1, 2)), (SHUFFLED, (0, 1, 2)), (KERMANY, (0, 1, 2)), (PHANTOM, (3, 4, 5, 6, 7)))
 """Data and seeds in the order in which they are measured."""
 
 
@@ -110,18 +117,20 @@ class Unit:
 
 def units(seeds: Sequence[int] | None = None) -> list[Unit]:
     """All in their order, or those of some seeds."""
+    cells = [(NONE, None), *((mark, often) for mark in (LETTER, NOISE) for often in AGREEMENTS)]
+    known = [(KNOWN, 0.5), (KNOWN, 0.95)]
     return [
         Unit(data, mark, agreement, seed)
         for data, own in SEEDS
         for seed in own
         if seeds is None or seed in seeds
-        for mark, agreement in [(NONE, None), *((mark, often) for mark in MARKS for often in AGREEMENTS)]
+        for mark, agreement in [*cells, *(known if data == PHANTOM else [])]
     ]
 
 
 def _epochs(steps: int, data: str, batch_size: int, size: Size) -> int:
     """Passes over the training radiographs that make so many steps, about."""
-    patients = 0.5 * size.patients if data == "phantom" else 0.65 * 700
+    patients = 0.5 * size.patients if data == PHANTOM else 0.65 * 700
     return max(1, round(steps * batch_size / patients))
 
 
@@ -131,7 +140,7 @@ def _epochs(steps: int, data: str, batch_size: int, size: Size) -> int:
 def ingest_settings(data: str, size: Size) -> IngestSettings:
     """64 x 64 radiographs: of a phantom scanner and of another one, or Kermany's."""
     given: dict[str, Any] = {"size": 64, "val_share": 0.1, "test_share": 0.4, "processes": 1}
-    if data == "phantom":
+    if data == PHANTOM:
         bare = {"positive": None, "negative": None}
         hospitals = {
             HERE: {"style": "plain", "patients": size.patients} | bare,
@@ -152,10 +161,43 @@ def segment_settings(data: str, size: Size) -> SegmentSettings:
     return parse(SegmentSettings, {"channels": [8, 16, 32, 64], "copies": 1, "loop": loop}, "segment")
 
 
+class NoSettings(StrictSettings):
+    """Nothing is to be set."""
+
+
+def shuffled(work: Work, index: IndexArtefact) -> IndexArtefact:
+    """Each patient's lungs on the background of another patient of the same split, whatever its class.
+
+    Nothing outside the lungs tells the class then, on real radiographs: Kermany's own backgrounds may. Lungs are the
+    given masks; the other's are taken out of its background.
+    """
+    stage = work.stage("shuffled", NoSettings(), [index])
+    made = IndexArtefact(stage.folder)
+    if stage.is_finished:
+        return made
+    table, pictures = read_index(index.index), np.array(read_array(index.radiographs))
+    masks = read_array(index.given_masks)
+    generator = numpy_generator(work.seed, "shuffled")
+    composed = pictures.copy()
+    for _, part in table.groupby("split", sort=True):
+        order = generator.permutation(part.index.to_numpy())
+        for own, other in zip(order, np.roll(order, 1), strict=True):
+            background = imputed(pictures[other], dilated(masks[other] > 0, 1), generator)
+            composed[own] = np.where(masks[own] > 0, pictures[own], background.clip(0, 1))
+    write_array(made.radiographs, composed)
+    write_array(made.given_masks, np.asarray(masks))
+    write_index(made.index, table)
+    for name in ("refused", "flow"):
+        write_text(getattr(made, name), getattr(index, name).read_text(encoding="utf-8"))
+    stage.finish()
+    return made
+
+
 def base(folder: Path, name: str, seed: int, data: str, size: Size) -> tuple[IndexArtefact, LungsArtefact]:
     """Index and segmenter of one seed; made once."""
     work = _work(folder / "base" / name, seed)
     index = ingest(work, ingest_settings(data, size))
+    index = shuffled(work, index) if data == SHUFFLED else index
     return index, segment(work, segment_settings(data, size), index)
 
 
@@ -171,7 +213,9 @@ def measured(unit: Unit, folder: Path, size: Size) -> dict[str, Any]:
     begun = [time.perf_counter(), time.process_time()]
     index, lungs = base(folder, unit.base, unit.seed, unit.data, size)
     work = _work(folder / "work" / unit.name, unit.seed)
-    planted = {mark: _planted(work, mark, unit, index) for mark in ([unit.mark] if unit.mark in MARKS else MARKS)}
+    planted = {
+        mark: _planted(work, mark, unit, index) for mark in ([unit.mark] if unit.mark in MARKS else (LETTER, NOISE))
+    }
     source = planted.get(unit.mark, index)
     network, history = _trained(work, source, _epochs(size.steps, unit.data, 32, size))
     groups, left_out = _groups(work, source, lungs, unit, size)
@@ -185,7 +229,7 @@ def measured(unit: Unit, folder: Path, size: Size) -> dict[str, Any]:
     return {
         **asdict(unit),
         "size": asdict(size),
-        "planted": MARKS.get(unit.mark),
+        "planted": _mark(unit.mark, unit) if unit.mark in MARKS else None,
         "truth": {mark: _truth(network, one) for mark, one in planted.items()},
         "history": history,
         "masks_left_out": left_out,
@@ -202,8 +246,13 @@ def measured(unit: Unit, folder: Path, size: Size) -> dict[str, Any]:
 def _planted(work: Work, mark: str, unit: Unit, index: IndexArtefact) -> IndexArtefact:
     """The radiographs with the mark; of a network that learns without, to see what it does where one is stamped."""
     own = Work(work.folder / mark, work.seed, work.tracker, say=work.say)
-    agreement = {} if unit.agreement is None else {"agreement": unit.agreement}
-    return plant(own, parse(PlantSettings, MARKS[mark] | agreement, "plant"), index)
+    return plant(own, parse(PlantSettings, _mark(mark, unit), "plant"), index)
+
+
+def _mark(mark: str, unit: Unit) -> dict[str, Any]:
+    """What is planted."""
+    height = {"height": HEIGHTS[unit.data]} if mark == LETTER else {}
+    return MARKS[mark] | height | ({} if unit.agreement is None else {"agreement": unit.agreement})
 
 
 def _trained(work: Work, index: IndexArtefact, epochs: int) -> tuple[nn.Module, list[dict[str, float]]]:

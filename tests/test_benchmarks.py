@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import nn
 
+from medtea.audit import probes
+from medtea.core import bay
 from medtea.core.work import read_json, write_json
 from medtea.data.dicom.stored import plugin_for
 from medtea.data.reader import read_radiograph
@@ -196,6 +198,32 @@ def test_make_bench_runs_them_all() -> None:
         r"^BENCHMARKS \?= (.+)$", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert tuple(listed.split()) == MEASURED
+
+
+# ---- the audit of the audit
+
+
+def test_every_network_of_the_audit_of_the_audit_has_a_name_of_its_own(benchmarks: dict[str, ModuleType]) -> None:
+    units = benchmarks["audit_validity"].units((0, 1))
+    assert len({unit.name for unit in units}) == len(units)
+    # seeds 0 and 1 of three kinds of data: none, and two marks at four rates; phantoms have the known letters at two
+    assert len(units) == 2 * (3 * (1 + 2 * 4) + 2)
+    assert {unit.agreement for unit in units if unit.mark == "none"} == {None}
+
+
+@pytest.mark.slow
+def test_a_network_is_trained_and_audited_once(benchmarks: dict[str, ModuleType], tmp_path: Path) -> None:
+    benchmark = benchmarks["audit_validity"]
+    wanted = ["--quick", "--only", "phantom_letter_95", "--seeds", "0", "--to", str(tmp_path)]
+    benchmark.main(wanted)
+    path = tmp_path / "units" / "phantom_letter_95_seed0.json"
+    found, written = read_json(path), path.stat().st_mtime_ns
+    assert set(found["truth"]["letter"]) == {"follows", "absent", "random", "reversed"}
+    answered = {one["probe"] for one in found["answers"]} | {one["probe"] for one in found["skipped"]}
+    assert answered == set(bay.names(probes))
+    assert not any("verdict" in one for one in found["answers"])
+    benchmark.main(wanted)
+    assert path.stat().st_mtime_ns == written
 
 
 # ---- the page

@@ -1,6 +1,7 @@
 """From numbers to pass, fail or no answer: thresholds that the user declares, and defaults with their reasons.
 
-There is no published threshold for any of these probes; whoever sets one defends it. An answer fails when its whole
+There is no published threshold for any of these probes; whoever sets one defends it. The defaults were chosen on
+networks whose reliance is known (docs/audit_validity.md). An answer fails when its whole
 interval lies above the threshold, passes when its whole interval lies at or below it, and is no answer otherwise: more
 radiographs may decide it. A network fails when one answer fails, passes when all that are judged pass.
 """
@@ -29,19 +30,23 @@ class Policy(StrictSettings):
 
     Attributes:
         background_relevance: Relevance outside the lungs over the outside's share of area. 1: as much as a network has
-            that looks everywhere alike.
+            that looks everywhere alike. Not judged by default: clean networks of one kind of data lie above reliant
+            ones of another.
         lungs_removed: Share of the discrimination that is left without lungs. Some is left for good reason, by the
-            heart's size or the blank's outline.
-        background_swap: The background's share of what backgrounds and lungs change. 0.5: as much as the lungs.
+            heart's size or the blank's outline. 0.5: in the middle of where clean networks and those that read a
+            planted mark are told apart best.
+        background_swap: The background's share of what backgrounds and lungs change. 0.5: as much as the lungs. Not
+            judged by default: it is high for a network that knows little.
         planted_mark: Mean change of the log odds by a letter, beyond that of scattered pixels, in standard deviations
-            of the network's log odds. 0.25: a letter moves a radiograph in the middle past a tenth of the others.
+            of the network's log odds. 0.25: a letter moves a radiograph in the middle past a tenth of the others. Not
+            judged by default: anything moves a network that tells nothing by as much of its small spread.
         score_site: Pooled AUROC less the AUROC within hospitals, either way.
     """
 
-    background_relevance: float | None = Bound(1.0, ge=0)
+    background_relevance: float | None = Bound(None, ge=0)
     lungs_removed: float | None = Bound(0.5, ge=0, le=1)
-    background_swap: float | None = Bound(0.5, ge=0, le=1)
-    planted_mark: float | None = Bound(0.25, ge=0)
+    background_swap: float | None = Bound(None, ge=0, le=1)
+    planted_mark: float | None = Bound(None, ge=0)
     score_site: float | None = Bound(0.1, ge=0, le=1)
 
     def threshold(self, probe: str) -> float | None:

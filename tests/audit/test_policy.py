@@ -53,8 +53,10 @@ def test_one_failure_fails_and_one_open_answer_leaves_open() -> None:
 
 def test_a_probe_that_the_policy_does_not_name_is_not_judged() -> None:
     assert Policy().threshold("acquisition_stress") is None
-    assert Policy(planted_mark=None).threshold("planted_mark") is None
-    assert Policy().threshold("planted_mark") == 0.25
+    assert Policy(lungs_removed=None).threshold("lungs_removed") is None
+    assert Policy().threshold("lungs_removed") == 0.5
+    # the weak ones are asked and not judged, docs/audit_validity.md
+    assert {Policy().threshold(name) for name in ("planted_mark", "background_swap", "background_relevance")} == {None}
     with pytest.raises(ConfigError, match="planted_marks"):
         parse(Policy, {"planted_marks": 0.1}, "audit.policy")
 
@@ -66,10 +68,13 @@ PROBES = {
 }
 
 
+STRICT = Policy(planted_mark=0.25, background_relevance=1)
+
+
 def test_a_network_that_reads_the_corner_fails_and_one_that_reads_lungs_passes() -> None:
     here = group_of(corner_tells=False)
     lungs = replace(LUNGS, name="reads lungs")
-    answers, skipped = ask_all(PROBES, [CORNER, lungs], [here, elsewhere(here)], Policy(), seed=0)
+    answers, skipped = ask_all(PROBES, [CORNER, lungs], [here, elsewhere(here)], STRICT, seed=0)
     assert not skipped
     of = {name: [one.verdict for one in answers if one.method == name] for name in ("student", "reads lungs")}
     assert overall([v for v in of["student"] if v]) is FAIL
@@ -125,7 +130,7 @@ def test_a_failed_gate_voids_what_reads_heatmaps_and_nothing_else() -> None:
             return outcome(0.0, 0.1, void="the gate is shut")
 
     here = group_of(corner_tells=False, count=12)
-    answers, _ = ask_all({**PROBES, "gate": Gate()}, [CORNER], [here], Policy(), seed=0)
+    answers, _ = ask_all({**PROBES, "gate": Gate()}, [CORNER], [here], STRICT, seed=0)
     void = {one.probe: one.outcome.is_void for one in answers}
     assert void == {"planted_mark": "", "background_relevance": "the gate is shut", "gate": "the gate is shut"}
     assert {one.probe: one.verdict for one in answers}["background_relevance"] is OPEN

@@ -34,7 +34,9 @@ class Probe:
     many of the pixels that rank highest, as many as the lungs have, lie outside (Arras et al. 2022, rank accuracy).
 
     A heatmap inside the lungs does not prove that a network generalises (Viviano et al. 2021): read it together with
-    the probes that intervene.
+    the probes that intervene. Weak as a verdict (docs/audit_validity.md): it is higher for networks that read a planted
+    mark than for clean ones on the same data, but clean ones of one kind of data are above reliant ones of another, and
+    map_gates voids it where it is needed. So the default policy does not judge it.
     """
 
     question: ClassVar[str] = "How much relevance lies outside the lungs?"

@@ -31,9 +31,11 @@ class Probe:
     The other's lungs are first taken out of its background (`imputed`), and what then stands around the lungs is a
     radiograph that no scanner made: so the control does the same the other way round, the other's lungs on this
     background. A policy judges the background's share of both changes, |Δ background| / (|Δ background| + |Δ lungs|):
-    0.5 says that the background matters as much as the lungs. Details: the change with a partner of the same class,
-    and the share of scores that cross 0.5. The idea of mixing foregrounds and backgrounds is that of Xiao et al.,
-    ICLR 2021 (backgrounds challenge); there the classes are objects, here they are findings.
+    0.5 says that the background matters as much as the lungs. Details: the change with a partner of the same class, and
+    the share of scores that cross 0.5. Weak as a verdict (docs/audit_validity.md): a network that knows little changes
+    little by lungs, so that the background's share is high without any reliance, and noise over all is half in the
+    lungs. So the default policy does not judge it. The idea of mixing foregrounds and backgrounds is that of Xiao et
+    al., ICLR 2021 (backgrounds challenge); there the classes are objects, here they are findings.
     """
 
     question: ClassVar[str] = "Does the score follow the lungs or the background?"

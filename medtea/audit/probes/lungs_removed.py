@@ -42,6 +42,9 @@ class Probe:
     The shape of the blank may itself tell the class, most of all where the fill is one grey value (mask_only says how
     far it does). Noise and the smooth fill show less of the shape, but carry the background's brightness into the
     lungs, where a network that reads lungs alone meets it: their AUROC is no less for want of a shortcut.
+
+    Of all probes it tells networks that read a planted mark from clean ones best (docs/audit_validity.md). What it
+    cannot tell is a shortcut from disease that shows outside the lungs.
     """
 
     question: ClassVar[str] = "Does the network still answer with the lungs removed?"

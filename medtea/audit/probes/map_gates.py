@@ -47,7 +47,8 @@ class Probe:
     the share of a logit that the map and all that biases absorbed miss (conservation); how alike two maps are that are
     made under two draws of faint noise (repeatability: what no eye can see must not move the map). When a gate fails,
     the answers of all probes that read heatmaps are void. Another training run of the same network is another network:
-    give it to the audit beside this one.
+    give it to the audit beside this one. The gate fails networks that read a planted mark more often than clean ones
+    (docs/audit_validity.md), so that it voids most where most is to be found.
     """
 
     question: ClassVar[str] = "Do the heatmaps depend on what the network learned?"

@@ -57,6 +57,8 @@ class Probe:
     student that never saw a label may, would move little whatever it reads.
     Details: the dose (a smaller and a larger letter), and diffuse changes of all that is not lung, by noise and by
     blur. A mark that nobody learned from moves no score: the probe finds the marks that it stamps, not others.
+    Weak as a verdict (docs/audit_validity.md): a letter moves a clean network that tells nothing by as much of its
+    small spread as one that reads the letter. So the default policy does not judge it.
     """
 
     question: ClassVar[str] = "Does a letter outside the lungs change the score?"

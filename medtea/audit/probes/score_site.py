@@ -25,8 +25,9 @@ class Probe:
 
     0: pooling adds nothing. Above 0: hospitals with more ill patients are scored higher as a whole, so part of the
     pooled AUROC is recognition of the hospital (Zech et al., PLoS Medicine 2018). Below 0: hospitals are on different
-    scales, and one threshold will not serve. A policy judges the distance from 0. Control: the AUROC within
-    hospitals. Details: by how much the log odds differ from the first hospital, given the label.
+    scales, and one threshold will not serve. It does not ask whether a mark that goes with the label is read, and how
+    often it finds a network that reads the hospital is not measured. A policy judges the distance from 0. Control: the
+    AUROC within hospitals. Details: by how much the log odds differ from the first hospital, given the label.
     """
 
     question: ClassVar[str] = "Does the score depend on the hospital, given the label?"
