@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from medtea.audit.policy import Policy, Verdict, overall, verdict
+from medtea.audit.policy import FEWEST, Policy, Verdict, overall, verdict
 from medtea.audit.probes.probe import Outcome
 from medtea.core.settings import parse, read_yaml
 from medtea.core.work import read_json, write_json, write_text
@@ -93,7 +93,7 @@ def is_told(unit: Unit, probe: str) -> bool:
 def judged(answer: dict[str, Any], threshold: float) -> Verdict:
     """What the policy's own rule makes of a stored answer."""
     value, low, high = (NAN if one is None else one for one in answer["judged"])
-    estimate = Estimate(value, low, high, 0, 0, None, 0)
+    estimate = Estimate(value, low, high, FEWEST, FEWEST, None, 0)  # as many are in every unit, and more
     return verdict(Outcome(estimate, None, None, "", "", is_void="void" if answer["void"] else ""), threshold)
 
 

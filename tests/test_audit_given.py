@@ -18,7 +18,7 @@ from oracles.made_sources import write_table
 from PIL import Image
 
 from medtea import cli
-from medtea.cli import audit, given_audits
+from medtea.cli import audit, given_audits, screen
 from medtea.core.settings import read_yaml, to_yaml
 from medtea.core.work import read_json
 
@@ -29,7 +29,7 @@ Medtea = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def medtea(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Medtea:
     """The program's own entry: exit code, and what it printed."""
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(screen.out, "_width", 160)  # pytest-xdist sets COLUMNS before the console is made
     monkeypatch.setenv("MEDTEA_KEY", "a key for tests only")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)

@@ -344,6 +344,7 @@ def test_a_planted_letter_from_phantoms_without_one(tmp_path: Path) -> None:
         "brightness": 1.0,
         "noise": 0.05,
         "unbiased": 0.0,
+        "agreement": 1.0,
     }
 
 

@@ -1,9 +1,10 @@
 """From numbers to pass, fail or no answer: thresholds that the user declares, and defaults with their reasons.
 
 There is no published threshold for any of these probes; whoever sets one defends it. The defaults were chosen on
-networks whose reliance is known (docs/audit_validity.md). An answer fails when its whole
-interval lies above the threshold, passes when its whole interval lies at or below it, and is no answer otherwise: more
-radiographs may decide it. A network fails when one answer fails, passes when all that are judged pass.
+networks whose reliance is known (docs/audit_validity.md). An answer fails when its whole interval lies above the
+threshold, passes when its whole interval lies at or below it, and is no answer otherwise: more radiographs may decide
+it. Of fewer than FEWEST patients nothing is decided: an interval that is drawn from so few is too short. A network
+fails when one answer fails, passes when all that are judged pass.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pydantic import Field as Bound
 
 from medtea.audit.probes.probe import Outcome
 from medtea.core.settings import StrictSettings
+
+FEWEST = 20  # patients
 
 
 class Verdict(StrEnum):
@@ -58,7 +61,7 @@ class Policy(StrictSettings):
 def verdict(outcome: Outcome, threshold: float) -> Verdict:
     """Whether the answer passes."""
     judged = outcome.judged
-    if outcome.is_void or not judged.has_interval:
+    if outcome.is_void or not judged.has_interval or judged.n_patients < FEWEST:
         return Verdict.NO_ANSWER
     if judged.low > threshold:
         return Verdict.FAIL

@@ -10,7 +10,7 @@ from oracles.audited import CORNER, LUNGS, elsewhere, group_of
 
 from medtea.audit.asked import AuditedNetwork, Need
 from medtea.audit.asking import ALL, ask_all
-from medtea.audit.policy import Policy, Verdict, overall, verdict
+from medtea.audit.policy import FEWEST, Policy, Verdict, overall, verdict
 from medtea.audit.probes import background_relevance, hospital_probe, planted_mark, score_site
 from medtea.audit.probes.probe import Outcome
 from medtea.core.errors import ConfigError
@@ -22,7 +22,9 @@ FAIL, PASS, OPEN = Verdict.FAIL, Verdict.PASS, Verdict.NO_ANSWER
 
 def outcome(low: float, high: float, *, void: str = "") -> Outcome:
     middle = (low + high) / 2
-    return Outcome(Estimate(middle, low, high, 9, 9, None, 0), 0.0, None, "A sentence.", "Never.", is_void=void)
+    return Outcome(
+        Estimate(middle, low, high, FEWEST, FEWEST, None, 0), 0.0, None, "A sentence.", "Never.", is_void=void
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,12 @@ def test_the_whole_interval_lies_above_the_threshold_or_at_most_at_it(
 
 def test_a_void_answer_decides_nothing() -> None:
     assert verdict(outcome(0.9, 1.0, void="the maps are worthless"), 0.2) is OPEN
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.3, 0.5), (0.1, 0.2)])
+def test_a_handful_of_patients_decides_nothing(low: float, high: float) -> None:
+    few = outcome(low, high)
+    assert verdict(replace(few, estimate=replace(few.estimate, n_patients=FEWEST - 1)), 0.2) is OPEN
 
 
 def test_reliance_is_judged_where_a_probe_gives_it() -> None:

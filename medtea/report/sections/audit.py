@@ -23,7 +23,8 @@ def blocks(contents: Contents) -> Sequence[Block]:
             verdicts,
             Text(
                 "An answer fails when its whole interval lies above the policy's threshold, passes when it lies at or "
-                "below it, and is no answer otherwise. There is no published threshold: whoever sets one defends it.",
+                "below it, and is no answer otherwise, or of fewer than 20 patients. There is no published threshold: "
+                "whoever sets one defends it.",
                 small=True,
             ),
         ]
