@@ -46,8 +46,8 @@ def answer_all(
                 else:
                     asked[next(numbers)] = entry
                     yield {
-                        "path": str(candidate.path),
-                        "masks": [str(mask) for mask in candidate.masks],
+                        "path": str(candidate.path.absolute()),
+                        "masks": [str(mask.absolute()) for mask in candidate.masks],
                         "said": said,
                         "text": text,
                         "states": states,

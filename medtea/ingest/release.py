@@ -132,7 +132,7 @@ def release(
                         count(refused=False)
                         continue
                 asked.append((target, is_kept, row))
-                yield {"path": str(path), "pixels": not is_kept, **fixed}
+                yield {"path": str(path.absolute()), "pixels": not is_kept, **fixed}
 
         for number, reply in pool.do("deidentify", jobs()):
             target, is_kept, row = asked[number]

@@ -36,7 +36,7 @@ def read_headers(paths: Sequence[Path]) -> list[Header | str]:
     """Of each file its header or the reason why it cannot be used, in the order of the paths."""
     found: list[Header | str] = [""] * len(paths)
     with current_pool() as pool, counter("reading headers", total=len(paths)) as count:
-        for place, one in _read(pool, [str(path) for path in paths]):
+        for place, one in _read(pool, [str(path.absolute()) for path in paths]):
             found[place] = one
             count(refused=isinstance(one, str))
     return found

@@ -69,7 +69,10 @@ class Pool(Protocol):
     """Whatever does jobs: this machine's workers, or a cluster's."""
 
     def do(self, task: str, jobs: Iterable[Job]) -> Iterator[tuple[int, Reply]]:
-        """The number of each job, from 0, and its reply, as they come; jobs are drawn as they are needed."""
+        """The number of each job, from 0, and its reply, as they come; jobs are drawn as they are needed.
+
+        Paths in them are absolute: a worker stays where it was started, and stays for the next ingest.
+        """
 
 
 def usable_cores() -> int:

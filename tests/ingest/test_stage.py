@@ -254,6 +254,17 @@ def test_ingest_runs_again_only_when_something_changed(tmp_path: Path) -> None:
     assert work.ran == ["ingest"], "a file has changed"
 
 
+def test_a_path_is_relative_to_where_we_are_not_to_where_the_workers_were_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):  # workers are forked from a process that stays for the second
+        (tmp_path / name).mkdir()
+        made_table(tmp_path / name / "t")
+        monkeypatch.chdir(tmp_path / name)
+        run(silent_work(tmp_path / name / "run"), settings(Path("t") / "table.csv"))
+        (tmp_path / name / "t").rename(tmp_path / name / "gone")
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
