@@ -258,11 +258,13 @@ def test_a_path_is_relative_to_where_we_are_not_to_where_the_workers_were_starte
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("one", "two"):  # workers are forked from a process that stays for the second
-        (tmp_path / name).mkdir()
-        made_table(tmp_path / name / "t")
+        folder = tmp_path / name / "pictures" / "alpha"
+        folder.mkdir(parents=True)
+        Image.fromarray(made_picture(0)).save(folder / f"{name}.png")
         monkeypatch.chdir(tmp_path / name)
-        run(silent_work(tmp_path / name / "run"), settings(Path("t") / "table.csv"))
-        (tmp_path / name / "t").rename(tmp_path / name / "gone")
+        run(
+            silent_work(Path("run")), settings(Path(), source="image_folder", options={"root": "pictures"}, external=[])
+        )
 
 
 @pytest.mark.parametrize(
