@@ -80,6 +80,11 @@ def test_numbers_sentences_and_no_answer_are_on_the_page(made):
     assert " nan" not in words.lower()
 
 
+def test_what_is_void_is_said_once_for_each_reason(made):
+    said = re.findall(r"[^>]+: void, since its maps are noise\.", made)
+    assert [one.strip() for one in said] == ["logit_distil at north, west, east: void, since its maps are noise."]
+
+
 def test_nothing_is_asked_from_anywhere_and_the_one_script_is_the_pages_own(made):
     found = Reader(made)
     assert found.tags.count("script") == 1

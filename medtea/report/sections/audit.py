@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medtea.report.blocks import Alert, Block, Fold, Gallery, Heading, Numbers, Points, Text
-from medtea.report.contents import Contents, Exhibit
+from medtea.report.contents import Contents, Exhibit, Outcome
 from medtea.report.figures import exhibition, panels_svg
 from medtea.report.tables import compared_table, detail_table, outcome_table, skipped_table, verdict_table
 from medtea.report.words import void
@@ -68,11 +68,23 @@ def _gallery(probe: str, shown: Sequence[Exhibit]) -> Gallery:
     )
 
 
+def _voided(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Which answers are void, in one phrase for each reason: networks and where."""
+    where: dict[str, dict[str, list[str]]] = {}
+    for one in outcomes:
+        if one.void:
+            where.setdefault(one.void, {}).setdefault(one.method, []).append(one.group)
+    return {
+        reason: "; ".join(f"{method} at {', '.join(groups)}" for method, groups in methods.items())
+        for reason, methods in where.items()
+    }
+
+
 def _of_probe(probe: str, contents: Contents) -> list[Block]:
     mine = [outcome for outcome in contents.outcomes if outcome.probe == probe]
     table = outcome_table(probe, contents.outcomes)
     made: list[Block] = [Heading(contents.questions.get(probe) or table.caption)]
-    made += [Alert(f"{o.method} at {o.group}: void, since {o.void}.") for o in mine if o.void]
+    made += [Alert(f"{where}: void, since {reason}.") for reason, where in _voided(mine).items()]
     made += [table, *(Text(f"Worthless if: {condition}", small=True) for condition in void(contents.outcomes, probe))]
     shown = [one for one in contents.exhibits if one.probe == probe]
     if shown:
